@@ -1,0 +1,1 @@
+"""Pure functions on tensors: any leading dimensions, no files, no global state."""

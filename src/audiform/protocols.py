@@ -1,0 +1,112 @@
+"""All that the engine may ask of a model.
+
+A model takes audio and gives audio, in three steps: ``analyse`` (STFT, normalisation),
+``core`` (the network alone: plain tensors in and out, what a backend compiles) and
+``synthesise``. Its :class:`SeparationSpec` says how the engine cuts a track into segments
+and joins the results.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+from jaxtyping import Float
+from torch import Tensor
+
+from audiform.dsp.level import Normalisation
+
+
+class TrackStatistic(Protocol):
+    """A statistic of a whole track, gathered block by block; immutable."""
+
+    def update(self, block: Float[Tensor, "channels time"]) -> TrackStatistic:
+        """Return the statistic with ``block`` taken in."""
+        ...
+
+    def normalisation(self) -> Normalisation:
+        """Return what the gathered blocks say about the level."""
+        ...
+
+
+@dataclass(frozen=True)
+class OverlapAdd:
+    """Segments overlap by this share of their length and are faded into each other.
+
+    The weights are a triangle over the segment, divided by their running sum (Demucs).
+    ``overlap`` is in [0, 1).
+    """
+
+    overlap: float = 0.25
+
+
+@dataclass(frozen=True)
+class CentreCrop:
+    """Segments are extended by real context, of which nothing is kept but a short fade.
+
+    ``context_samples`` on either side of a segment are shown to the model and dropped;
+    neighbours are faded into each other over ``fade_samples`` (at most twice the context)
+    around their border.
+    """
+
+    context_samples: int
+    fade_samples: int
+
+
+@dataclass(frozen=True)
+class SeparationSpec:
+    """What a separation model tells the engine about itself.
+
+    ``segment_samples`` is the length that the model is at its best with; ``fixed_segment``
+    says that it cannot take a longer one. ``statistic`` is the empty statistic of the whole
+    track that the model wants to be normalised by.
+    """
+
+    sample_rate: int
+    audio_channels: int
+    sources: tuple[str, ...]
+    segment_samples: int
+    join: OverlapAdd | CentreCrop
+    statistic: TrackStatistic
+    fixed_segment: bool = False
+
+
+class Analysis(NamedTuple):
+    """What ``analyse`` hands on: tensors for ``core``, and what ``synthesise`` needs besides."""
+
+    inputs: tuple[Tensor, ...]
+    context: Any
+
+
+@runtime_checkable
+class SeparationModel(Protocol):
+    """A network that takes a mixture apart."""
+
+    @property
+    def spec(self) -> SeparationSpec:
+        """What the engine must know."""
+        ...
+
+    def input_samples(self, segment_samples: int) -> int:
+        """How many samples to feed for a segment of this length, real context included."""
+        ...
+
+    def analyse(self, mixture: Float[Tensor, "batch channels time"]) -> Analysis:
+        """Turn audio into the network's input tensors."""
+        ...
+
+    def core(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """Run the network alone."""
+        ...
+
+    def synthesise(
+        self, outputs: tuple[Tensor, ...], analysis: Analysis
+    ) -> Float[Tensor, "batch sources channels time"]:
+        """Turn the network's output tensors into audio."""
+        ...
+
+    def __call__(
+        self, mixture: Float[Tensor, "batch channels time"]
+    ) -> Float[Tensor, "batch sources channels time"]:
+        """Run the three steps."""
+        ...
