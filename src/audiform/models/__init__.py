@@ -1,1 +1,23 @@
+"""The networks. Adding one: write its file, add its line to ``MODELS``."""
 
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from pydantic import BaseModel
+from torch import nn
+
+from audiform.models.htdemucs import HTDemucs, HTDemucsConfig
+
+
+class ModelEntry(NamedTuple):
+    """A network's class and the class of its configuration; built as ``network(config)``."""
+
+    config: type[BaseModel]
+    network: type[nn.Module]
+
+
+#: Architecture name, as checkpoints and recipes give it -> classes.
+MODELS: dict[str, ModelEntry] = {
+    "htdemucs": ModelEntry(HTDemucsConfig, HTDemucs),
+}
