@@ -1,0 +1,221 @@
+"""MPEG audio frames: a walk through an MP3 file that finds out whether it is whole.
+
+Frame headers as in ISO/IEC 11172-3 and 13818-3; the Xing/Info header and its LAME
+extension as http://gabriel.mp3-tech.org/mp3infotag.html describes them.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from audiform.errors import AudioError
+
+_KBPS = {
+    (1, 1): (0, 32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
+    (1, 2): (0, 32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
+    (1, 3): (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+    (2, 1): (0, 32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
+    (2, 2): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+    (2, 3): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+}
+_RATES_HZ = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
+
+#: As many bytes of nonsense before the first frame, or between two, are looked through.
+_MAX_SEARCH = 1 << 16
+_READ_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class FrameHeader:
+    """What the four bytes before each frame say."""
+
+    layer: int
+    sample_rate: int
+    num_bytes: int
+    num_samples: int
+    side_info_bytes: int
+
+
+@dataclass(frozen=True)
+class FileHeader:
+    """The Xing or Info header: number of frames after it, and the size of all; None if unsaid."""
+
+    num_frames: int | None
+    num_bytes: int | None
+    encoder: bytes
+
+
+def parse_frame(head: bytes) -> FrameHeader | None:
+    """Return what the frame header ``head`` (4 bytes) says, None if it is none."""
+    if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
+        return None
+    version, layer = (head[1] >> 3) & 3, 4 - ((head[1] >> 1) & 3)
+    kbps_index, rate_index = head[2] >> 4, (head[2] >> 2) & 3
+    if version == 1 or layer == 4 or kbps_index in (0, 15) or rate_index == 3 or head[3] & 3 == 2:
+        return None
+    is_mpeg1 = version == 3
+    rate = _RATES_HZ[version][rate_index]
+    bits_per_second = 1000 * _KBPS[1 if is_mpeg1 else 2, layer][kbps_index]
+    padding = (head[2] >> 1) & 1
+    if layer == 1:
+        num_samples, num_bytes = 384, (12 * bits_per_second // rate + padding) * 4
+    else:
+        num_samples = 576 if layer == 3 and not is_mpeg1 else 1152
+        num_bytes = num_samples // 8 * bits_per_second // rate + padding
+    is_mono = head[3] >> 6 == 3
+    side_info = (17 if is_mono else 32) if is_mpeg1 else (9 if is_mono else 17)
+    return FrameHeader(layer, rate, num_bytes, num_samples, side_info)
+
+
+def read_header(file: BinaryIO) -> FileHeader | None:
+    """Return the Xing or Info header of an MP3, None if there is none."""
+    end = os.fstat(file.fileno()).st_size
+    offset = _first_frame(file, _after_id3(file), end)
+    if offset is None:
+        return None
+    file.seek(offset)
+    head = file.read(4)
+    frame = parse_frame(head)
+    return None if frame is None else _file_header(head + file.read(frame.num_bytes - 4), frame)
+
+
+def check_complete(path: Path) -> None:
+    """Raise :class:`AudioError` if frames are missing, or the last one is cut."""
+    with path.open("rb") as file:
+        end = _audio_end(file)
+        start = _first_frame(file, _after_id3(file), end)
+        if start is None:
+            raise AudioError(
+                "no MPEG audio frames were found in it; it is damaged or no MP3", path=path
+            )
+        header = read_header(file)
+        count = _count_frames(file, path, start, end)
+    if header is None:
+        return
+    found = count - 1  # the header is a frame itself
+    promised = header.num_frames
+    # Old encoders count the header too. LAME and FFmpeg do not.
+    slack = 0 if header.encoder[:4] in (b"LAME", b"Lavf", b"Lavc", b"L3.9") else 1
+    if promised is not None and found + slack < promised:
+        raise AudioError(
+            f"is cut short: its header promises {promised} frames, found {found}; "
+            "copy or download it again",
+            path=path,
+        )
+
+
+def _count_frames(file: BinaryIO, path: Path, start: int, end: int) -> int:
+    """Count the frames; raises if one is cut, or if anything else stands between them."""
+    count, offset = 0, start
+    window_start, window = start, b""
+    rate = None
+    while offset + 4 <= end:
+        if not window_start <= offset <= window_start + len(window) - 4:
+            file.seek(offset)
+            window_start, window = offset, file.read(min(_READ_BYTES, end - offset))
+        at = offset - window_start
+        frame = parse_frame(window[at : at + 4])
+        if frame is None:
+            offset = _resume(file, path, offset, end, count)
+            continue
+        rate = rate or frame.sample_rate
+        if offset + frame.num_bytes > end:
+            raise AudioError(
+                f"is cut short: the last frame (number {count + 1}) has "
+                f"{end - offset} of {frame.num_bytes} bytes; copy or download it again",
+                path=path,
+            )
+        count += 1
+        offset += frame.num_bytes
+    if end > offset and any(window[offset - window_start :]):
+        raise AudioError(
+            f"is cut short: {end - offset} bytes of a next frame follow frame {count}; "
+            "copy or download it again",
+            path=path,
+        )
+    return count
+
+
+def _resume(file: BinaryIO, path: Path, offset: int, end: int, count: int) -> int:
+    """Step over zeros at the end of the file; anything else between frames is damage."""
+    position = offset
+    file.seek(offset)
+    while position < end:
+        chunk = file.read(min(_READ_BYTES, end - position))
+        if chunk.strip(b"\x00"):
+            raise AudioError(
+                f"is damaged: no frame header where one must be, after {count} frames "
+                f"(byte {offset}); copy or download it again",
+                path=path,
+            )
+        position += len(chunk)
+    return end
+
+
+def _first_frame(file: BinaryIO, start: int, end: int) -> int | None:
+    """Return where the first frame begins: one that another of its rate follows, or the end."""
+    file.seek(start)
+    window = file.read(min(_MAX_SEARCH + 4096, end - start))
+    for at in range(min(len(window), _MAX_SEARCH)):
+        frame = parse_frame(window[at : at + 4])
+        if frame is None:
+            continue
+        after = at + frame.num_bytes
+        following = parse_frame(window[after : after + 4])
+        if start + after >= end or (following and following.sample_rate == frame.sample_rate):
+            return start + at
+    return None
+
+
+def _after_id3(file: BinaryIO) -> int:
+    """Return where the ID3v2 tags at the beginning end (there may be several)."""
+    offset = 0
+    while True:
+        file.seek(offset)
+        head = file.read(10)
+        if head[:3] != b"ID3" or len(head) < 10:
+            return offset
+        size = head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9]
+        offset += 10 + size + (10 if head[5] & 0x10 else 0)
+
+
+def _audio_end(file: BinaryIO) -> int:
+    """Return where the tags at the end (ID3v1, APEv2, Lyrics3) begin."""
+    end = os.fstat(file.fileno()).st_size
+    if _read_at(file, end - 128, 3) == b"TAG":
+        end -= 128
+    if _read_at(file, end - 9, 9) == b"LYRICS200":
+        size = _read_at(file, end - 15, 6)
+        end -= 15 + (int(size) if size.isdigit() else 0)
+    if _read_at(file, end - 32, 8) == b"APETAGEX":
+        size, _, flags = struct.unpack("<III", _read_at(file, end - 20, 12))
+        end -= size + (32 if flags & 0x80000000 else 0)
+    return max(end, 0)
+
+
+def _read_at(file: BinaryIO, offset: int, num_bytes: int) -> bytes:
+    if offset < 0:
+        return b""
+    file.seek(offset)
+    return file.read(num_bytes)
+
+
+def _file_header(data: bytes, frame: FrameHeader) -> FileHeader | None:
+    at = 4 + frame.side_info_bytes
+    if data[at : at + 4] not in (b"Xing", b"Info"):
+        return None
+    flags = int.from_bytes(data[at + 4 : at + 8], "big")
+    at += 8
+    num_frames = num_bytes = None
+    if flags & 1:
+        num_frames = int.from_bytes(data[at : at + 4], "big")
+        at += 4
+    if flags & 2:
+        num_bytes = int.from_bytes(data[at : at + 4], "big")
+        at += 4
+    at += (100 if flags & 4 else 0) + (4 if flags & 8 else 0)
+    return FileHeader(num_frames, num_bytes, data[at : at + 9])

@@ -1,0 +1,143 @@
+"""Everything that FFmpeg decodes, through PyAV, cut to the length that the container means.
+
+Encoders add samples before and after the music. FFmpeg drops those at the beginning
+(encoder delay, edit lists, pre-skip) and, for MP3 and Opus, at the end; for AAC in MP4 the
+end is where the last packet's time and duration, or the edit list, say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+
+from audiform.errors import AudioError
+from audiform.io.mp4_boxes import movie_timescale
+from audiform.io.probe import MP4, AudioInfo, first_audio_stream, open_container
+
+#: Codecs whose decoders check sums or structure and, told so, refuse damage.
+_STRICT_CODECS = frozenset({"flac", "alac", "wavpack", "tta", "ape", "aac", "truehd", "mlp"})
+
+
+def pyav_blocks(info: AudioInfo, block_samples: int) -> Iterator[np.ndarray]:
+    """Yield float32 blocks (channels, n <= block_samples); raises :class:`AudioError`."""
+    return _regrouped(_trimmed(info), block_samples)
+
+
+def _regrouped(pieces: Iterator[np.ndarray], block_samples: int) -> Iterator[np.ndarray]:
+    """Join short pieces and cut long ones: all blocks but the last have ``block_samples``."""
+    pending: list[np.ndarray] = []
+    held = 0
+    for piece in pieces:
+        pending.append(piece)
+        held += piece.shape[1]
+        if held < block_samples:
+            continue
+        joined = np.concatenate(pending, axis=1)
+        whole = held - held % block_samples
+        for start in range(0, whole, block_samples):
+            yield joined[:, start : start + block_samples].copy()
+        pending, held = [joined[:, whole:]], held - whole
+    if held:
+        yield np.concatenate(pending, axis=1)
+
+
+def _trimmed(info: AudioInfo) -> Iterator[np.ndarray]:
+    """Yield decoded pieces up to the end that the container names.
+
+    The end is known for certain only with the last packet, so about one packet is held back.
+    """
+    with open_container(info.path) as container:
+        stream = first_audio_stream(container, info.path)
+        if stream.codec_context.name in _STRICT_CODECS:
+            stream.codec_context.options = {"err_detect": "crccheck+explode"}
+        is_mp4 = container.format.name == MP4
+        edit_end = _edit_end(stream, info.path) if is_mp4 else None
+        done, packets_end = 0, 0
+        held: list[np.ndarray] = []
+        for pieces, packet_end in _decoded(container, stream, info):
+            if not is_mp4:
+                yield from pieces
+                continue
+            packets_end = packets_end if packet_end is None else packet_end
+            if pieces:
+                yield from held
+                done += sum(piece.shape[1] for piece in held)
+                held = pieces
+        yield from _cut(held, _audio_end(packets_end, edit_end) - done)
+
+
+def _decoded(
+    container: av.container.InputContainer, stream: av.AudioStream, info: AudioInfo
+) -> Iterator[tuple[list[np.ndarray], int | None]]:
+    """Yield each packet's pieces, and where it ends in samples (None: it has no time)."""
+    done = 0
+    try:
+        for packet in container.demux(stream):
+            if packet.is_corrupt:
+                raise _damaged(info, done, "a packet is cut")
+            end = None
+            if packet.size and packet.pts is not None and packet.duration:
+                ticks = packet.pts + packet.duration - max(stream.start_time or 0, 0)
+                end = round(ticks * Fraction(packet.time_base) * info.sample_rate)
+            pieces = [_as_float(frame, info, done) for frame in packet.decode()]
+            done += sum(piece.shape[1] for piece in pieces)
+            yield [piece for piece in pieces if piece.shape[1]], end
+    except av.error.FFmpegError as error:
+        raise _damaged(info, done, error.strerror or type(error).__name__) from error
+
+
+def _edit_end(stream: av.AudioStream, path: Path) -> tuple[int, int] | None:
+    """Return the end by the edit list in samples, and by how much it may be wrong."""
+    timescale = movie_timescale(path)
+    if stream.duration is None or stream.time_base is None or timescale is None:
+        return None
+    end = round(stream.duration * stream.time_base * stream.rate)
+    return end, -(-stream.rate // timescale)
+
+
+def _audio_end(packet_end: int, edit_end: tuple[int, int] | None) -> int:
+    """Return the end in samples: the packets', unless the edit list clearly ends earlier."""
+    if edit_end is None:
+        return packet_end
+    end, tolerance = edit_end
+    return end if packet_end - end > tolerance else packet_end
+
+
+def _cut(pieces: list[np.ndarray], num_samples: int) -> Iterator[np.ndarray]:
+    for piece in pieces:
+        if num_samples <= 0:
+            return
+        yield piece[:, :num_samples]
+        num_samples -= piece.shape[1]
+
+
+def _as_float(frame: av.AudioFrame, info: AudioInfo, done: int) -> np.ndarray:
+    num_channels = frame.layout.nb_channels
+    if frame.sample_rate != info.sample_rate or num_channels != info.num_channels:
+        raise _damaged(
+            info,
+            done,
+            f"the audio changes from {info.num_channels} channels at {info.sample_rate} Hz to "
+            f"{num_channels} channels at {frame.sample_rate} Hz",
+        )
+    samples = frame.to_ndarray()
+    if not frame.format.is_planar:
+        samples = samples.reshape(-1, num_channels).T
+    if samples.dtype == np.uint8:
+        samples = (samples.astype(np.float32) - 128.0) / 128.0
+    elif np.issubdtype(samples.dtype, np.integer):
+        scale = np.float32(2.0 ** (8 * samples.dtype.itemsize - 1))
+        samples = samples.astype(np.float32) / scale
+    return np.array(samples, dtype=np.float32, order="C")
+
+
+def _damaged(info: AudioInfo, done: int, what: str) -> AudioError:
+    return AudioError(
+        f"is damaged {done / info.sample_rate:.3f} s from the start ({what}); "
+        "copy or download it again",
+        path=info.path,
+    )
