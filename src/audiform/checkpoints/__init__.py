@@ -1,1 +1,83 @@
+"""Checkpoints: our own file format, the released models by name, and the formats of others.
 
+The names below are imported on first use: the list of models needs no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from audiform.checkpoints.catalog import CATALOG, CatalogEntry
+    from audiform.checkpoints.download import cache_folder
+    from audiform.checkpoints.file import (
+        Checkpoint,
+        build_model,
+        read_checkpoint,
+        write_checkpoint,
+    )
+    from audiform.checkpoints.header import CheckpointHeader, Licence
+    from audiform.checkpoints.import_demucs import read_demucs
+    from audiform.checkpoints.model_package import (
+        Member,
+        ModelPackage,
+        describe,
+        list_models,
+        load_model,
+        read_any,
+        resolve,
+        verify,
+    )
+
+_PUBLIC = {
+    "CATALOG": "catalog",
+    "CatalogEntry": "catalog",
+    "Checkpoint": "file",
+    "CheckpointHeader": "header",
+    "Licence": "header",
+    "Member": "model_package",
+    "ModelPackage": "model_package",
+    "build_model": "file",
+    "cache_folder": "download",
+    "describe": "model_package",
+    "list_models": "model_package",
+    "load_model": "model_package",
+    "read_any": "model_package",
+    "read_checkpoint": "file",
+    "read_demucs": "import_demucs",
+    "resolve": "model_package",
+    "verify": "model_package",
+    "write_checkpoint": "file",
+}
+
+__all__ = [
+    "CATALOG",
+    "CatalogEntry",
+    "Checkpoint",
+    "CheckpointHeader",
+    "Licence",
+    "Member",
+    "ModelPackage",
+    "build_model",
+    "cache_folder",
+    "describe",
+    "list_models",
+    "load_model",
+    "read_any",
+    "read_checkpoint",
+    "read_demucs",
+    "resolve",
+    "verify",
+    "write_checkpoint",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        return getattr(importlib.import_module(f"{__name__}.{_PUBLIC[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,172 @@
+"""Packages of Demucs turned into our checkpoints.
+
+Two layouts: ``.th`` (``torch.save`` of ``{klass, args, kwargs, state, training_args}``) and
+the hub layout of demucs 4.1.0 (safetensors with ``klass``, ``args`` and ``kwargs`` as JSON in
+the metadata). The class named in a file is looked up in a table here and never imported.
+"""
+
+from __future__ import annotations
+
+import json
+import reprlib
+from collections.abc import Mapping
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from torch import Tensor
+
+from audiform.checkpoints import htdemucs_names
+from audiform.checkpoints.catalog import licence_of_signature
+from audiform.checkpoints.file import Checkpoint, as_float32, listing, read_tensors
+from audiform.checkpoints.header import CheckpointHeader
+from audiform.checkpoints.restricted_pickle import GlobalName, StoredTensor
+from audiform.checkpoints.safetensors_metadata import read_safetensors_metadata
+from audiform.checkpoints.torch_file import TorchFile, open_torch_file
+from audiform.errors import CheckpointError, ConfigError
+from audiform.models.htdemucs import HTDemucsConfig
+
+#: Published class -> our architecture, or None where this version does not have it.
+CLASSES: Mapping[str, str | None] = {
+    "demucs.htdemucs.HTDemucs": "htdemucs",
+    "demucs.hdemucs.HDemucs": None,
+    "demucs.wdemucs.WDemucs": None,
+    "demucs.demucs.Demucs": None,
+}
+
+#: Positional arguments of the published class come in this order.
+_POSITIONAL = ("sources", "audio_channels", "channels")
+
+
+def read_demucs(path: str | Path) -> Checkpoint:
+    """Read a Demucs package of either layout as one of our checkpoints."""
+    path = Path(path)
+    if path.suffix == ".safetensors":
+        return _import_hub(path)
+    return _import_th(path)
+
+
+def _import_th(path: Path) -> Checkpoint:
+    with open_torch_file(path) as file:
+        package = file.content
+        if not isinstance(package, dict) or not {"klass", "state"} <= package.keys():
+            raise CheckpointError(
+                "is a file of torch.save, but no Demucs package (it has no 'klass' and 'state'); "
+                "give the released .th file",
+                path=path,
+            )
+        klass = package["klass"]
+        _check_class(klass.name if isinstance(klass, GlobalName) else klass, path)
+        config = _config(package.get("args", ()), package.get("kwargs", {}), path)
+        return _checkpoint(config, _stored_state(file, package["state"]), path)
+
+
+def _stored_state(file: TorchFile, state: Any) -> dict[str, Tensor]:
+    if not isinstance(state, dict):
+        raise CheckpointError("has weights that are no table; fetch it again", path=file.path)
+    if state.get("__quantized"):
+        raise _quantised(file.path)
+    odd = [str(name) for name, value in state.items() if not isinstance(value, StoredTensor)]
+    if odd:
+        raise CheckpointError(
+            f"has entries among its weights that are no tensors: {listing(odd)}; use the file "
+            "as it was released",
+            path=file.path,
+        )
+    return {str(name): as_float32(file.tensor(value)) for name, value in state.items()}
+
+
+def _import_hub(path: Path) -> Checkpoint:
+    metadata = read_safetensors_metadata(path)
+    _check_class(metadata.get("klass"), path)
+    if "structure" in metadata:
+        raise _quantised(path)
+    try:
+        args = _decoded(json.loads(metadata.get("args", "[]")))
+        kwargs = _decoded(json.loads(metadata.get("kwargs", "{}")))
+    except (ValueError, TypeError, KeyError, ZeroDivisionError, RecursionError) as error:
+        raise CheckpointError(
+            f"has arguments in its metadata that cannot be read ({error}); fetch it again",
+            path=path,
+        ) from error
+    return _checkpoint(_config(args, kwargs, path), read_tensors(path), path)
+
+
+def _decoded(value: Any) -> Any:
+    """Return JSON with ``{"_type": "fraction", ...}`` turned into fractions."""
+    if isinstance(value, dict):
+        if value.get("_type") == "fraction":
+            return Fraction(int(value["numerator"]), int(value["denominator"]))
+        return {name: _decoded(item) for name, item in value.items()}
+    return [_decoded(item) for item in value] if isinstance(value, list) else value
+
+
+def _check_class(name: Any, path: Path) -> None:
+    if name not in CLASSES:
+        raise CheckpointError(
+            f"says it is a {reprlib.repr(name)}, and the classes known here are "
+            f"{', '.join(CLASSES)}; use a released Demucs file",
+            path=path,
+        )
+    if CLASSES[name] is None:
+        raise CheckpointError(
+            f"holds a {name}, an architecture that this version of audiform does not have yet; "
+            "use htdemucs, htdemucs_ft or htdemucs_6s, or a newer audiform",
+            path=path,
+        )
+
+
+def _quantised(path: Path) -> CheckpointError:
+    return CheckpointError(
+        "holds quantised weights (DiffQ), which this version of audiform does not unpack yet; "
+        "use the version without _q in its name, or a newer audiform",
+        path=path,
+    )
+
+
+def _config(args: Any, kwargs: Any, path: Path) -> HTDemucsConfig:
+    if not isinstance(args, tuple | list) or len(args) > len(_POSITIONAL):
+        raise CheckpointError(
+            f"has positional arguments that HT Demucs does not take: {reprlib.repr(args)}; use "
+            "the file as it was released",
+            path=path,
+        )
+    if not isinstance(kwargs, dict) or not all(isinstance(name, str) for name in kwargs):
+        raise CheckpointError(
+            "has keyword arguments that are no table of names; use the file as it was released",
+            path=path,
+        )
+    options = dict(zip(_POSITIONAL, args, strict=False)) | kwargs
+    try:
+        return htdemucs_names.config_from_options(options)
+    except ConfigError as error:
+        raise CheckpointError(f"cannot be imported: {error}", path=path) from None
+    except (ValidationError, TypeError, ValueError, OverflowError) as error:
+        raise CheckpointError(
+            f"cannot be imported: its options do not make an HT Demucs ({str(error)[:500]}); "
+            "use the file as it was released",
+            path=path,
+        ) from error
+
+
+def _checkpoint(config: HTDemucsConfig, state: Mapping[str, Tensor], path: Path) -> Checkpoint:
+    prefixes = htdemucs_names.parameter_prefixes(config)
+    names = {name: htdemucs_names.renamed(name, prefixes) for name in state}
+    unknown = [name for name, ours in names.items() if ours is None]
+    if unknown:
+        raise CheckpointError(
+            f"has weights that HT Demucs of these options does not have: {listing(unknown)}; use "
+            "the file as it was released",
+            path=path,
+        )
+    header = CheckpointHeader(
+        architecture="htdemucs",
+        config=config.model_dump(mode="json"),
+        sources=config.sources,
+        sample_rate=config.sample_rate,
+        licence=licence_of_signature(path.stem.partition("-")[0]),
+        training={"imported_from": path.name},
+    )
+    weights = {str(names[name]): tensor for name, tensor in state.items()}
+    return Checkpoint("htdemucs", config, weights, header, path)
