@@ -92,7 +92,7 @@ class HybridEncoderLayer(nn.Module):
         self.gate = shape.gated_convolution(channels_out)
         self.gate_norm = shape.norm(2 * channels_out)
 
-    def forward(self, features: Float[Tensor, "batch channels ..."]) -> Float[Tensor, "..."]:
+    def forward(self, features: Float[Tensor, "batch channels ..."]) -> Float[Tensor, ...]:
         """Go one level down; a waveform is padded on the right to a multiple of the stride."""
         if not self.over_frequency:
             features = F.pad(features, (0, -features.shape[-1] % self.stride))
@@ -125,7 +125,7 @@ class HybridDecoderLayer(nn.Module):
         features: Float[Tensor, "batch channels ..."],
         skip: Float[Tensor, "batch channels ..."],
         length: int,
-    ) -> Float[Tensor, "..."]:
+    ) -> Float[Tensor, ...]:
         """Go one level up, to ``length`` bins (over frequency) or samples (over time)."""
         features = F.glu(self.gate_norm(self.gate(features + skip)), dim=1)
         features = along_time(self.branches, features)

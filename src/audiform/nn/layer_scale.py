@@ -18,6 +18,6 @@ class LayerScale(nn.Module):
         self.gain = nn.Parameter(torch.full((num_features,), initial_gain))
         self._trailing_axes = -1 - axis
 
-    def forward(self, features: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    def forward(self, features: Float[Tensor, ...]) -> Float[Tensor, ...]:
         """Scale ``features``."""
         return features * self.gain.reshape(-1, *[1] * self._trailing_axes)

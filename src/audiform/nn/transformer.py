@@ -22,7 +22,7 @@ class TokenNorm(nn.GroupNorm):
     def __init__(self, width: int) -> None:
         super().__init__(1, width)
 
-    def forward(self, tokens: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "..."]:
+    def forward(self, tokens: Float[Tensor, "batch tokens width"]) -> Float[Tensor, ...]:
         """Normalise over tokens and features."""
         return F.layer_norm(tokens, tokens.shape[1:], eps=self.eps) * self.weight + self.bias
 

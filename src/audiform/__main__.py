@@ -1,0 +1,5 @@
+"""``python -m audiform``."""
+
+from audiform.cli.main import main
+
+main()

@@ -1,0 +1,150 @@
+"""``audiform models``: what can be run, what it is allowed for, and where its files are."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from audiform.cli.exit_codes import SOME_FAILED, errors_as_exit_codes
+
+if TYPE_CHECKING:
+    from audiform.checkpoints import CatalogEntry
+
+app = typer.Typer(
+    help="List, describe, fetch, verify and convert models.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+)
+
+Name = Annotated[str, typer.Argument(help="A name of `audiform models list`, or a path.")]
+Repo = Annotated[Path | None, typer.Option("--repo", help="Look in this folder instead.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command("list")
+def list_(repo: Repo = None, as_json: AsJson = False) -> None:
+    """List the released models, or those of a folder."""
+    from audiform.checkpoints import list_models
+
+    with errors_as_exit_codes():
+        entries = list_models(repo)
+        if as_json:
+            print(json.dumps([_entry_record(entry) for entry in entries], indent=2))
+            return
+        _print_table(entries)
+
+
+def _print_table(entries: list[CatalogEntry]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("name", "networks", "stems", "what it is", "licence of the weights"):
+        table.add_column(heading, overflow="fold", no_wrap=heading == "name")
+    for entry in entries:
+        summary = entry.summary
+        if entry.missing:
+            summary += f" [dim](needs {' and '.join(entry.missing)}: not yet)[/]"
+        weights = entry.licence.weights.split(":")[0] if entry.licence.weights else "unknown"
+        table.add_row(
+            entry.name, str(len(entry.members)), " ".join(entry.sources), summary, weights
+        )
+    Console(highlight=False).print(table)
+    print("\nWhat a licence says in full: audiform models info NAME")
+
+
+def _entry_record(entry: CatalogEntry) -> dict[str, Any]:
+    return {
+        "name": entry.name,
+        "summary": entry.summary,
+        "members": list(entry.members),
+        "sources": list(entry.sources),
+        "missing": list(entry.missing),
+        "licence": entry.licence.model_dump(),
+    }
+
+
+@app.command()
+def info(name: Name, repo: Repo = None, as_json: AsJson = False) -> None:
+    """Describe a model: configuration, licences of code, weights and data, scores, files."""
+    from audiform.checkpoints import describe
+
+    with errors_as_exit_codes():
+        about = describe(name, repo=repo)
+        if as_json:
+            print(json.dumps(about, indent=2, ensure_ascii=False))
+        else:
+            _print_nested(about)
+
+
+def _print_nested(value: Any, *, indent: str = "") -> None:  # noqa: ANN401
+    for key, item in value.items() if isinstance(value, dict) else enumerate(value, 1):
+        label = str(key).replace("_", " ")
+        nested = isinstance(item, dict) or (
+            isinstance(item, list) and any(isinstance(part, dict | list) for part in item)
+        )
+        if nested and item:
+            print(f"{indent}{label}:")
+            _print_nested(item, indent=indent + "  ")
+        else:
+            text = ", ".join(map(str, item)) if isinstance(item, list | tuple) else item
+            print(f"{indent}{label}: {'-' if text in (None, '', {}) else text}")
+
+
+@app.command()
+def fetch(name: Name) -> None:
+    """Download a model now, so that it works offline later."""
+    from rich.progress import Progress
+
+    from audiform.checkpoints import resolve
+
+    with errors_as_exit_codes(), Progress(transient=True) as progress:
+        task = progress.add_task("downloading")
+
+        def on_progress(done: int, total: int | None) -> None:
+            progress.update(task, completed=done, total=total)
+
+        for member in resolve(name, on_progress=on_progress).members:
+            print(f"{member.signature}: {member.path}")
+
+
+@app.command()
+def verify(name: Name, repo: Repo = None) -> None:
+    """Check that a model's files are whole and can be loaded; nothing is fetched."""
+    from audiform.checkpoints import verify as verify_files
+
+    with errors_as_exit_codes():
+        for file in verify_files(name, repo=repo):
+            known = "as expected" if file.expected else "no checksum is known"
+            print(f"{file.path}: whole; sha256 {file.sha256} ({known})")
+
+
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="A .th package of Demucs, or its hub's file.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The .safetensors to write.")],
+) -> None:
+    """Convert a checkpoint of another program into a file of ours."""
+    from audiform.checkpoints import read_any, write_checkpoint
+
+    with errors_as_exit_codes():
+        checkpoint = read_any(file)
+        if out.exists():
+            print(f"error: {out} exists; delete it or choose another name")
+            raise typer.Exit(SOME_FAILED)
+        header = checkpoint.header
+        write_checkpoint(
+            out,
+            architecture=checkpoint.architecture,
+            config=checkpoint.config,
+            state=checkpoint.state,
+            sources=header.sources,
+            sample_rate=header.sample_rate,
+            licence=header.licence,
+            scores=header.scores,
+            training=header.training,
+        )
+        print(out)

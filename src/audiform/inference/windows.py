@@ -1,0 +1,132 @@
+"""Where segments begin and end, and how much each counts where they meet.
+
+Pure arithmetic: no audio here. A track of unknown length is planned window by window; the
+last ones need the length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from audiform.errors import ConfigError
+from audiform.protocols import CentreCrop, OverlapAdd, SeparationModel
+
+
+@dataclass(frozen=True)
+class Window:
+    """One segment of a track, in samples of the model's rate.
+
+    The result is kept for [start, stop), weighted from ``weight_start`` on; the network sees
+    [input_start, input_stop), zeros where that reaches beyond the track.
+    """
+
+    start: int
+    stop: int
+    input_start: int
+    input_stop: int
+    weight_start: int
+
+
+@dataclass(frozen=True)
+class WindowPlan:
+    """How a track is cut for a model.
+
+    Window k covers [k stride - lead, k stride - lead + len(weights)); windows go on as long as
+    k stride lies inside the track. ``input_samples`` says how much the network is fed for a
+    window of some length; what it is fed in excess is real context around the window, or
+    with ``on_a_grid`` around the place where the window would be if the track did not end.
+    """
+
+    stride: int
+    lead: int
+    on_a_grid: bool
+    weights: Float[Tensor, " window"]
+    input_samples: Callable[[int], int]
+
+    @property
+    def history_samples(self) -> int:
+        """How far before its start a window can reach for context."""
+        return self.input_samples(len(self.weights))
+
+    def window(self, index: int, num_samples: int) -> Window | None:
+        """Return window ``index`` of a track of ``num_samples``, None when there is none."""
+        if index * self.stride >= num_samples:
+            return None
+        nominal = index * self.stride - self.lead
+        start = max(0, nominal)
+        stop = min(num_samples, nominal + len(self.weights))
+        first, length = (nominal, len(self.weights)) if self.on_a_grid else (start, stop - start)
+        fed = self.input_samples(length)
+        input_start = first - (fed - length) // 2
+        return Window(start, stop, input_start, input_start + fed, start - nominal)
+
+    def final_before(self, index: int) -> int:
+        """Return the first sample that window ``index`` and later ones may still change."""
+        return max(0, index * self.stride - self.lead)
+
+
+def plan_windows(
+    model: SeparationModel,
+    *,
+    segment_samples: int | None = None,
+    overlap: float | None = None,
+) -> WindowPlan:
+    """Plan windows for ``model``, with its own segment and join unless told otherwise.
+
+    ``overlap`` (a share of the segment, in [0, 1)) replaces the join of any model by weighted
+    overlap-add. Raises :class:`ConfigError` for a segment that the model cannot take, or an
+    overlap out of range.
+    """
+    spec = model.spec
+    segment = spec.segment_samples if segment_samples is None else segment_samples
+    if segment < 1:
+        raise ConfigError("a segment must be longer than 0 s; leave --segment out, or raise it")
+    if spec.fixed_segment and segment > spec.segment_samples:
+        raise ConfigError(
+            f"a segment of {segment / spec.sample_rate:g} s was asked for, but the model was "
+            f"trained on {spec.segment_samples / spec.sample_rate:g} s and cannot take more; "
+            "choose a shorter one or leave it out"
+        )
+    join = spec.join if overlap is None else OverlapAdd(overlap)
+    if isinstance(join, CentreCrop) and segment <= 2 * join.context_samples + join.fade_samples:
+        join = OverlapAdd()  # too short for its context
+    if isinstance(join, OverlapAdd):
+        return _overlap_add(model, join, segment)
+    return _centre_crop(join, segment)
+
+
+def _overlap_add(model: SeparationModel, join: OverlapAdd, segment: int) -> WindowPlan:
+    if not 0 <= join.overlap < 1:
+        raise ConfigError(
+            f"overlap must be at least 0 and below 1, got {join.overlap:g}; 0.25 is usual"
+        )
+    rising = torch.arange(1, segment // 2 + 1, dtype=torch.float32)
+    falling = torch.arange(segment - segment // 2, 0, -1, dtype=torch.float32)
+    weights = torch.cat([rising, falling])
+    fixed = model.spec.fixed_segment
+    return WindowPlan(
+        stride=max(1, int((1 - join.overlap) * segment)),
+        lead=0,
+        on_a_grid=False,
+        weights=weights / weights.max(),
+        input_samples=(lambda _: segment) if fixed else model.input_samples,
+    )
+
+
+def _centre_crop(join: CentreCrop, segment: int) -> WindowPlan:
+    body = segment - 2 * join.context_samples
+    fade = min(join.fade_samples, 2 * join.context_samples, body) // 2 * 2
+    ramp = (torch.arange(fade, dtype=torch.float32) + 0.5) / max(1, fade)
+    weights = torch.cat([ramp, torch.ones(body - fade), ramp.flip(0)])
+    return WindowPlan(
+        stride=body,
+        lead=fade // 2,
+        on_a_grid=True,
+        weights=weights,
+        input_samples=lambda _: segment,
+    )
