@@ -80,7 +80,7 @@ def info(name: Name, repo: Repo = None, as_json: AsJson = False) -> None:
             _print_nested(about)
 
 
-def _print_nested(value: Any, *, indent: str = "") -> None:  # noqa: ANN401
+def _print_nested(value: Any, *, indent: str = "") -> None:
     for key, item in value.items() if isinstance(value, dict) else enumerate(value, 1):
         label = str(key).replace("_", " ")
         nested = isinstance(item, dict) or (

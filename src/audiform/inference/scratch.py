@@ -18,7 +18,7 @@ class ScratchFile:
     """Rows of float32 samples of one length, appended in blocks, read again as often as asked."""
 
     def __init__(self, num_rows: int, *, folder: Path | None = None) -> None:
-        self._file = tempfile.TemporaryFile(dir=folder, prefix=".audiform-")
+        self._file = tempfile.TemporaryFile(dir=folder, prefix=".audiform-")  # noqa: SIM115
         self.num_rows = num_rows
         self.num_samples = 0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -32,7 +32,7 @@ from audiform.inference.track import (
     to_model_channels,
 )
 from audiform.inference.windows import WindowPlan, plan_windows
-from audiform.protocols import SeparationSpec
+from audiform.protocols import SeparationModel, SeparationSpec
 
 #: Segments run at once on a GPU unless told otherwise; halved when memory is short.
 GPU_BATCH_SIZE = 4
@@ -133,8 +133,8 @@ class Separator:
         """Load a member on first use: a bag may never need some."""
         if index not in self._loaded:
             source = self._members[index]
-            network = source if isinstance(source, nn.Module) else source.load()
-            network = network.eval().to(self.device.device)
+            module = source if isinstance(source, nn.Module) else source.load()
+            network = cast(SeparationModel, module.eval().to(self.device.device))
             own = network.spec
             self._loaded[index] = _LoadedMember(
                 runner=SegmentRunner(
