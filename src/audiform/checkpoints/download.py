@@ -22,8 +22,8 @@ import platformdirs
 from audiform.checkpoints.checksum import check_sha256, sha256_of
 from audiform.errors import CheckpointError
 
-#: ``on_progress(done_bytes, total_bytes)``; the total is 0 where the server does not tell it.
-OnProgress = Callable[[int, int], None]
+#: ``on_progress(done_bytes, total_bytes)``; the total is None where the server does not tell it.
+OnProgress = Callable[[int, int | None], None]
 
 #: The folder for fetched checkpoints, instead of the user's cache.
 CACHE_VARIABLE = "AUDIFORM_CACHE"
@@ -118,7 +118,7 @@ def fetch(
     )
 
 
-def _silent(done_bytes: int, total_bytes: int) -> None:
+def _silent(done_bytes: int, total_bytes: int | None) -> None:
     """Report nothing."""
 
 
@@ -240,13 +240,13 @@ def _transfer(source: UrlSource, part: Path, on_progress: OnProgress) -> int:
         announced = int(answer.headers.get("Content-Length") or 0)
         total = done + announced if announced else 0
         with part.open("ab" if continues else "wb") as file:
-            on_progress(done, total)
+            on_progress(done, total or None)
             while block := answer.read(BLOCK_BYTES):
                 done += len(block)
                 if done > MAX_BYTES:
                     raise _Failed(f"the server sent more than {MAX_BYTES} bytes")
                 file.write(block)
-                on_progress(done, total)
+                on_progress(done, total or None)
             file.flush()
             os.fsync(file.fileno())
     return total or done

@@ -29,7 +29,7 @@ class Licence(BaseModel):
 class CheckpointHeader(BaseModel):
     """What a checkpoint says about itself, besides its tensors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 
     format_version: int = FORMAT_VERSION
     architecture: str

@@ -104,22 +104,10 @@ def resolve(
     and nowhere else. A text that is both a name and a path is the name; ``./`` in front
     makes it a path. Nothing is fetched or loaded before a member is asked for.
     """
-    if isinstance(name_or_path, Path):
-        return _from_path(name_or_path)
-    name = name_or_path
-    if repo is not None:
-        return _from_repo(name, Path(repo))
-    entry = find_entry(name)
-    if entry is not None:
-        return _from_catalog(entry, offline=offline, on_progress=on_progress)
-    if Path(name).suffix in NETWORK_SUFFIXES + BAG_SUFFIXES or "/" in name or "\\" in name:
-        return _from_path(Path(name))
-    if Path(name).exists():
-        return _from_path(Path(name))
-    raise CheckpointError(
-        f"there is no model named {name!r}{_near(name, [*CATALOG, *RELEASED_FILES])}; "
-        "`audiform models list` shows all names, and a path to a file or a folder works too"
-    )
+    package = _find(name_or_path, repo=repo, offline=offline, on_progress=on_progress)
+    if package.entry is not None:
+        _check_possible(package.entry)
+    return package
 
 
 def load_model(
@@ -172,7 +160,7 @@ def describe(name_or_path: str | Path, *, repo: str | Path | None = None) -> dic
     The files that are on this machine are opened, and what their headers say is in
     ``files``; the others are listed with what is missing.
     """
-    package = resolve(name_or_path, repo=repo, offline=True)
+    package = _find(name_or_path, repo=repo, offline=True)
     entry = package.entry
     about: dict[str, Any] = {
         "name": package.name,
@@ -217,7 +205,7 @@ def read_any(path: str | Path) -> Checkpoint:
 
 def default_path() -> Path:
     """Return where the weights that come with the package are."""
-    path = Path(str(resources.files("audiform").joinpath(DEFAULT_FILE)))
+    path = _package_file()
     if not path.is_file():
         raise CheckpointError(
             "the weights that come with audiform are not there; install the released package, or "
@@ -227,16 +215,49 @@ def default_path() -> Path:
     return path
 
 
-def _from_catalog(
-    entry: CatalogEntry, *, offline: bool, on_progress: OnProgress | None
+def _find(
+    name_or_path: str | Path,
+    *,
+    repo: str | Path | None,
+    offline: bool,
+    on_progress: OnProgress | None = None,
 ) -> ModelPackage:
+    if isinstance(name_or_path, Path):
+        return _from_path(name_or_path)
+    name = name_or_path
+    if repo is not None:
+        return _from_repo(name, Path(repo))
+    entry = find_entry(name)
+    if entry is not None:
+        return _from_catalog(entry, offline=offline, on_progress=on_progress)
+    if Path(name).suffix in NETWORK_SUFFIXES + BAG_SUFFIXES or "/" in name or "\\" in name:
+        return _from_path(Path(name))
+    if Path(name).exists():
+        return _from_path(Path(name))
+    raise CheckpointError(
+        f"there is no model named {name!r}{_near(name, [*CATALOG, *RELEASED_FILES])}; "
+        "`audiform models list` shows all names, and a path to a file or a folder works too"
+    )
+
+
+def _check_possible(entry: CatalogEntry) -> None:
     if entry.missing:
         raise CheckpointError(
             f"the model {entry.name!r} needs {' and '.join(entry.missing)}, which this version of "
             "audiform does not have yet; use htdemucs, htdemucs_ft or htdemucs_6s, or a newer "
             "audiform"
         )
+    if entry.name == DEFAULT:
+        default_path()
 
+
+def _package_file() -> Path:
+    return Path(str(resources.files("audiform").joinpath(DEFAULT_FILE)))
+
+
+def _from_catalog(
+    entry: CatalogEntry, *, offline: bool, on_progress: OnProgress | None
+) -> ModelPackage:
     def member(signature: str) -> Member:
         if signature == DEFAULT:
             return Member(signature, locate=default_path)

@@ -8,9 +8,11 @@ https://pytorch.org/docs/stable/notes/serialization.html and ``torch/serializati
 from __future__ import annotations
 
 import io
+import struct
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,7 +70,8 @@ class TorchFile:
         self._budget_bytes -= count * dtype.itemsize
         if self._budget_bytes < 0:
             raise self._damaged("its tensors add up to far more than the file holds")
-        raw = self._read(stored.storage)
+        with _damage_named(self.path):
+            raw = self._read(stored.storage)
         if len(raw) != stored.storage.size * dtype.itemsize:
             raise self._damaged(f"the storage {stored.storage.key!r} has another size than stated")
         flat = torch.frombuffer(bytearray(raw), dtype=dtype)
@@ -84,27 +87,38 @@ class TorchFile:
 @contextmanager
 def open_torch_file(path: Path) -> Iterator[TorchFile]:
     """Open a file of ``torch.save``; nothing of it is run."""
-    try:
-        with path.open("rb") as file:
+    with ExitStack() as opened:
+        with _damage_named(path):
+            file = opened.enter_context(path.open("rb"))
             beginning = file.read(4)
             file.seek(0)
             if beginning == b"PK\x03\x04":
-                with zipfile.ZipFile(file) as archive:
-                    yield _open_zip(archive, path)
+                result = _open_zip(opened.enter_context(zipfile.ZipFile(file)), path)
             elif beginning[:1] == b"\x80":
-                yield _open_legacy(file.read(), path)
+                result = _open_legacy(file.read(), path)
             else:
                 raise CheckpointError(
                     "is no file of torch.save (it begins like neither of its layouts); it may "
                     "be an error page that was saved under this name: fetch it again",
                     path=path,
                 )
+        yield result
+
+
+@contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    """Turn what the system and ``zipfile`` raise for a damaged file into our error."""
+    try:
+        yield
     except OSError as error:
         raise CheckpointError(
             f"cannot be read: {error.strerror or error}; check the path and its permissions",
             path=path,
         ) from error
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError) as error:
+    except (
+        zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError, MemoryError,
+        OverflowError, struct.error, zlib.error,
+    ) as error:  # fmt: skip
         raise CheckpointError(
             f"is damaged ({error}); it may be a part of a download: fetch it again", path=path
         ) from error
