@@ -17,6 +17,7 @@ from torch import Tensor
 from audiform.dsp.level import Normalisation
 
 
+@runtime_checkable
 class TrackStatistic(Protocol):
     """A statistic of a whole track, gathered block by block; immutable."""
 

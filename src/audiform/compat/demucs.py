@@ -118,7 +118,7 @@ class Separator:
                 draw(done, total)
                 if self._callback is not None:
                     known = {"model_idx_in_bag": 0, "shift_idx": 0, "segment_offset": done}
-                    known |= {"audio_length": total, "models": self._separator.num_members}
+                    known |= {"audio_length": total or 0, "models": self._separator.num_members}
                     for state in ("start", "end"):
                         self._callback({**self._callback_arg, **known, "state": state})
 

@@ -49,8 +49,8 @@ class SegmentRunner:
         return self.batch_size * self.num_workers
 
     def __call__(
-        self, segments: Sequence[Float[Tensor, "channels time"]]
-    ) -> list[Float[Tensor, "sources channels time"]]:
+        self, segments: Sequence[Float[Tensor, "channels _time"]]
+    ) -> list[Float[Tensor, "sources channels _time"]]:
         """Return the stems of each segment, on the CPU; segments may differ in length."""
         batches = list(_batches_of_one_length(segments, self.batch_size))
         if self.num_workers > 1 and len(batches) > 1:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from audiform.io import StreamResampler, resampled_length
 from audiform.protocols import SeparationSpec
 
 
+@runtime_checkable
 class StemStream(Protocol):
     """What the pipeline needs of a stream: blocks in, final stems out."""
 

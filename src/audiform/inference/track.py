@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ BLOCK_SAMPLES = 1 << 16
 Block = Float32[np.ndarray, "channels time"]
 
 
+@runtime_checkable
 class Track(Protocol):
     """Audio that can be read again and again, block by block."""
 

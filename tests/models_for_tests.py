@@ -1,0 +1,95 @@
+"""Small networks for tests: no training, known results."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from audiform.dsp.level import MonoDeviation, NoStatistic
+from audiform.models.htdemucs import HTDemucs, HTDemucsConfig
+from audiform.protocols import Analysis, CentreCrop, OverlapAdd, SeparationSpec
+
+SOURCES = ("drums", "bass", "other", "vocals")
+SHARES = (0.1, 0.2, 0.3, 0.4)
+
+TINY_HTDEMUCS = HTDemucsConfig(
+    hidden_channels=4,
+    n_fft=1024,
+    depth=3,
+    bottom_channels=16,
+    transformer_layers=3,
+    transformer_heads=2,
+    transformer_hidden_scale=2.0,
+    branch_compression=4.0,
+    segment_seconds=Fraction(1, 2),
+)
+
+
+class ShareModel(nn.Module):
+    """Gives each source a fixed share of the mixture: overlap-add must give exactly that back.
+
+    ``context`` > 0 looks that many samples around: each share is then taken of a moving mean,
+    so that wrong context at a border shows.
+    """
+
+    def __init__(
+        self,
+        *,
+        segment_samples: int = 1000,
+        join: OverlapAdd | CentreCrop | None = None,
+        sample_rate: int = 44100,
+        audio_channels: int = 2,
+        context: int = 0,
+        normalise: bool = False,
+        fixed_segment: bool = False,
+        extra_input: int = 0,
+        shares: tuple[float, ...] = SHARES,
+    ) -> None:
+        super().__init__()
+        self.context = context
+        self.extra_input = extra_input
+        self.shares = shares
+        self.calls: list[int] = []
+        self.spec = SeparationSpec(
+            sample_rate=sample_rate,
+            audio_channels=audio_channels,
+            sources=SOURCES[-len(shares) :],
+            segment_samples=segment_samples,
+            join=join or OverlapAdd(0.25),
+            statistic=MonoDeviation() if normalise else NoStatistic(),
+            fixed_segment=fixed_segment,
+        )
+
+    def input_samples(self, segment_samples: int) -> int:
+        return segment_samples + self.extra_input
+
+    def analyse(self, mixture: Tensor) -> Analysis:
+        return Analysis((mixture,), None)
+
+    def core(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        (mixture,) = inputs
+        self.calls.append(len(mixture))
+        if self.context:
+            width = 2 * self.context + 1
+            mixture = F.avg_pool1d(mixture, width, 1, self.context, count_include_pad=True)
+        return (torch.stack([share * mixture for share in self.shares], dim=1),)
+
+    def synthesise(self, outputs: tuple[Tensor, ...], analysis: Analysis) -> Tensor:
+        return outputs[0]
+
+    def forward(self, mixture: Tensor) -> Tensor:
+        analysis = self.analyse(mixture)
+        return self.synthesise(self.core(*analysis.inputs), analysis)
+
+
+def tiny_htdemucs(seed: int = 0) -> HTDemucs:
+    """Return a tiny network with weights that matter everywhere: no gain near zero."""
+    generator = torch.Generator().manual_seed(seed)
+    network = HTDemucs(TINY_HTDEMUCS)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
+    return network.eval()
