@@ -13,6 +13,7 @@ Opcodes: CPython, Lib/pickletools.py.
 
 from __future__ import annotations
 
+import io
 import pickletools
 import re
 import struct
@@ -20,7 +21,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from audiform.errors import CheckpointError
 
@@ -252,7 +253,7 @@ def _atom(key: Any) -> Any:
     return key
 
 
-def read_pickle(stream: BinaryIO, *, path: Path) -> Any:
+def read_pickle(stream: io.BytesIO, *, path: Path) -> Any:
     """Read one pickle from ``stream`` up to its end and return its value as inert data.
 
     ``path`` is for the messages. Raises :class:`CheckpointError` for whatever is refused or
@@ -282,7 +283,7 @@ class _Machine:
         self.below: list[list[Any]] = []
         self.memo: dict[int, Any] = {}
 
-    def run(self, stream: BinaryIO) -> Any:
+    def run(self, stream: io.BytesIO) -> Any:
         for count, (opcode, argument, _position) in enumerate(pickletools.genops(stream)):
             if count > MAX_OPCODES:
                 raise Refused(f"more than {MAX_OPCODES} instructions")
