@@ -24,7 +24,9 @@ def check_complete(path: Path, *, container: str) -> None:
     """
     with path.open("rb") as file:
         head = file.read(12)
-    if head[:4] == b"OggS":
+    if container in ("mp3", "mp2"):
+        mpeg_frames.check_complete(path)
+    elif head[:4] == b"OggS":
         ogg_pages.check_complete(path)
     elif head[:4] in (b"RIFF", b"RIFX", b"RF64", b"FORM"):
         _check_chunks(path, head)
@@ -32,14 +34,12 @@ def check_complete(path: Path, *, container: str) -> None:
         _check_matroska(path)
     elif head[:4] == b"\x30\x26\xb2\x75":
         _check_asf(path)
-    elif container in ("mp3", "mp2"):
-        mpeg_frames.check_complete(path)
     elif head[4:8] in (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide"):
         mp4_boxes.check_complete(path)
 
 
 def _check_chunks(path: Path, head: bytes) -> None:
-    """WAV, AIFF and AVI: the sound's chunk must end within the file."""
+    """WAV, AIFF and AVI: the chunk with the sound must end within the file."""
     order = "<" if head[:4] in (b"RIFF", b"RF64") else ">"
     end = path.stat().st_size
     long_data_size = None
@@ -58,6 +58,8 @@ def _check_chunks(path: Path, head: bytes) -> None:
                 if offset + 8 + size > end:
                     raise _cut_short(path, promised=offset + 8 + size, found=end)
                 return
+            if kind == b"LIST" and head[8:12] == b"AVI " and offset + 8 + size > end:
+                raise _cut_short(path, promised=offset + 8 + size, found=end)
             offset += 8 + size + size % 2
 
 

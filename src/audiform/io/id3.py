@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import BinaryIO
+
 from audiform.io.tags import Tags
 
 #: Our names -> frames; other names go into user-defined text frames (TXXX).
@@ -25,6 +27,18 @@ def id3_bytes(tags: Tags) -> bytes:
         picture = _UTF8 + mime_type + b"\x00" + _FRONT_COVER + b"\x00" + tags.cover.data
         frames += _frame("APIC", picture)
     return b"ID3\x04\x00\x00" + _syncsafe(len(frames)) + frames
+
+
+def id3_end(file: BinaryIO) -> int:
+    """Return where the ID3v2 tags at the beginning of ``file`` end; there may be several."""
+    offset = 0
+    while True:
+        file.seek(offset)
+        head = file.read(10)
+        if head[:3] != b"ID3" or len(head) < 10:
+            return offset
+        size = head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9]
+        offset += 10 + size + (10 if head[5] & 0x10 else 0)  # with a footer
 
 
 def _text_frame(name: str, value: str) -> bytes:

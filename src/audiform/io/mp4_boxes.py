@@ -31,7 +31,10 @@ def boxes(file: BinaryIO, *, start: int, end: int) -> Iterator[Box]:
     """Yield the boxes between two offsets; the last may claim to end beyond ``end``."""
     while start + 8 <= end:
         file.seek(start)
-        size, kind = struct.unpack(">I4s", file.read(8))
+        head = file.read(8)
+        if len(head) < 8:  # the box around claims more than there is
+            return
+        size, kind = struct.unpack(">I4s", head)
         header_bytes = 8
         if size == 1:
             size = int.from_bytes(file.read(8), "big")

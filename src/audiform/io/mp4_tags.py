@@ -19,17 +19,21 @@ _BINARY, _UTF8, _JPEG, _PNG, _INTEGER = 0, 1, 13, 14, 21
 
 
 def tag_mp4(path: Path, tags: Tags) -> None:
-    """Append ``tags`` to the index of ``path``, which must be the file's last box."""
+    """Put ``tags`` at the end of the index of ``path``, which must be the file's last box."""
     with path.open("r+b") as file:
         end = os.fstat(file.fileno()).st_size
         *_, last = boxes(file, start=0, end=end)
         if last.kind != b"moov" or last.end != end or last.header_bytes != 8:
             raise AudioError("the MP4 index is not at the end; this is a bug, please report it")
-        addition = _user_data(tags)
+        *_, child = boxes(file, start=last.offset + last.header_bytes, end=end)
+        if child.kind == b"udta":  # FFmpeg's own, empty but for its name
+            end = child.offset
         file.seek(end)
-        file.write(addition)
+        file.truncate()
+        file.write(_user_data(tags))
+        end = file.tell()
         file.seek(last.offset)
-        file.write(struct.pack(">I", last.size + len(addition)))
+        file.write(struct.pack(">I", end - last.offset))
 
 
 def _user_data(tags: Tags) -> bytes:

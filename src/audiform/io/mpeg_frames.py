@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from audiform.errors import AudioError
+from audiform.io.id3 import id3_end
 
 _KBPS = {
     (1, 1): (0, 32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
@@ -23,6 +24,12 @@ _KBPS = {
     (2, 3): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
 _RATES_HZ = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
+
+#: Samples by which every MP3 decoder is late; encoders count their delay without it.
+DECODER_DELAY = 528 + 1
+
+#: Fraunhofer's header stands at the same place in every frame.
+_VBRI_OFFSET = 4 + 32
 
 #: As many bytes of nonsense before the first frame, or between two, are looked through.
 _MAX_SEARCH = 1 << 16
@@ -41,12 +48,24 @@ class FrameHeader:
 
 
 @dataclass(frozen=True)
+class Frames:
+    """Where the frames of a file begin and end, in bytes, and how many they are."""
+
+    start: int
+    end: int
+    count: int
+
+
+@dataclass(frozen=True)
 class FileHeader:
-    """The Xing or Info header: number of frames after it, and the size of all; None if unsaid."""
+    """The Xing, Info or VBRI header.
+
+    ``num_frames`` is the number of frames after it. ``num_samples`` is the length without what
+    the encoder added, as LAME and FFmpeg say it. None where the header does not say.
+    """
 
     num_frames: int | None
-    num_bytes: int | None
-    encoder: bytes
+    num_samples: int | None
 
 
 def parse_frame(head: bytes) -> FrameHeader | None:
@@ -71,13 +90,19 @@ def parse_frame(head: bytes) -> FrameHeader | None:
     return FrameHeader(layer, rate, num_bytes, num_samples, side_info)
 
 
+def audio_range(file: BinaryIO) -> tuple[int, int] | None:
+    """Return where the frames begin and end, without tags and junk; None if there are none."""
+    end = _audio_end(file)
+    start = _first_frame(file, id3_end(file), end)
+    return None if start is None else (start, end)
+
+
 def read_header(file: BinaryIO) -> FileHeader | None:
-    """Return the Xing or Info header of an MP3, None if there is none."""
-    end = os.fstat(file.fileno()).st_size
-    offset = _first_frame(file, _after_id3(file), end)
-    if offset is None:
+    """Return the Xing, Info or VBRI header of an MP3, None if there is none."""
+    found = audio_range(file)
+    if found is None:
         return None
-    file.seek(offset)
+    file.seek(found[0])
     head = file.read(4)
     frame = parse_frame(head)
     return None if frame is None else _file_header(head + file.read(frame.num_bytes - 4), frame)
@@ -85,31 +110,33 @@ def read_header(file: BinaryIO) -> FileHeader | None:
 
 def check_complete(path: Path) -> None:
     """Raise :class:`AudioError` if frames are missing, or the last one is cut."""
+    count = walk(path).count
     with path.open("rb") as file:
-        end = _audio_end(file)
-        start = _first_frame(file, _after_id3(file), end)
-        if start is None:
-            raise AudioError(
-                "no MPEG audio frames were found in it; it is damaged or no MP3", path=path
-            )
         header = read_header(file)
-        count = _count_frames(file, path, start, end)
-    if header is None:
+    if header is None or header.num_frames is None:
         return
-    found = count - 1  # the header is a frame itself
-    promised = header.num_frames
-    # Old encoders count the header too. LAME and FFmpeg do not.
-    slack = 0 if header.encoder[:4] in (b"LAME", b"Lavf", b"Lavc", b"L3.9") else 1
-    if promised is not None and found + slack < promised:
+    # The header is a frame itself. LAME and FFmpeg do not count it, some encoders do.
+    slack = 1 if header.num_samples is None else 0
+    if count - 1 + slack < header.num_frames:
         raise AudioError(
-            f"is cut short: its header promises {promised} frames, found {found}; "
+            f"is cut short: its header promises {header.num_frames} frames, found {count - 1}; "
             "copy or download it again",
             path=path,
         )
 
 
-def _count_frames(file: BinaryIO, path: Path, start: int, end: int) -> int:
-    """Count the frames; raises if one is cut, or if anything else stands between them."""
+def walk(path: Path) -> Frames:
+    """Go from frame to frame; raises :class:`AudioError` where one is cut or none follows."""
+    with path.open("rb") as file:
+        found = audio_range(file)
+        if found is None:
+            raise AudioError(
+                "no MPEG audio frames were found in it; it is damaged or no MP3", path=path
+            )
+        return _walk(file, path, *found)
+
+
+def _walk(file: BinaryIO, path: Path, start: int, end: int) -> Frames:
     count, offset = 0, start
     window_start, window = start, b""
     rate = None
@@ -120,8 +147,8 @@ def _count_frames(file: BinaryIO, path: Path, start: int, end: int) -> int:
         at = offset - window_start
         frame = parse_frame(window[at : at + 4])
         if frame is None:
-            offset = _resume(file, path, offset, end, count)
-            continue
+            _require_zeros(file, path, offset, end, count)
+            return Frames(start, offset, count)
         rate = rate or frame.sample_rate
         if offset + frame.num_bytes > end:
             raise AudioError(
@@ -137,29 +164,27 @@ def _count_frames(file: BinaryIO, path: Path, start: int, end: int) -> int:
             "copy or download it again",
             path=path,
         )
-    return count
+    return Frames(start, offset, count)
 
 
-def _resume(file: BinaryIO, path: Path, offset: int, end: int, count: int) -> int:
-    """Step over zeros at the end of the file; anything else between frames is damage."""
-    position = offset
+def _require_zeros(file: BinaryIO, path: Path, offset: int, end: int, count: int) -> None:
+    """Zeros at the end of the file are harmless; anything else after a frame is damage."""
     file.seek(offset)
-    while position < end:
-        chunk = file.read(min(_READ_BYTES, end - position))
+    while offset < end:
+        chunk = file.read(min(_READ_BYTES, end - offset))
         if chunk.strip(b"\x00"):
             raise AudioError(
-                f"is damaged: no frame header where one must be, after {count} frames "
-                f"(byte {offset}); copy or download it again",
+                f"is damaged: no frame header where one must be, after {count} frames; "
+                "copy or download it again",
                 path=path,
             )
-        position += len(chunk)
-    return end
+        offset += len(chunk)
 
 
 def _first_frame(file: BinaryIO, start: int, end: int) -> int | None:
     """Return where the first frame begins: one that another of its rate follows, or the end."""
     file.seek(start)
-    window = file.read(min(_MAX_SEARCH + 4096, end - start))
+    window = file.read(max(0, min(_MAX_SEARCH + 4096, end - start)))
     for at in range(min(len(window), _MAX_SEARCH)):
         frame = parse_frame(window[at : at + 4])
         if frame is None:
@@ -169,18 +194,6 @@ def _first_frame(file: BinaryIO, start: int, end: int) -> int | None:
         if start + after >= end or (following and following.sample_rate == frame.sample_rate):
             return start + at
     return None
-
-
-def _after_id3(file: BinaryIO) -> int:
-    """Return where the ID3v2 tags at the beginning end (there may be several)."""
-    offset = 0
-    while True:
-        file.seek(offset)
-        head = file.read(10)
-        if head[:3] != b"ID3" or len(head) < 10:
-            return offset
-        size = head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9]
-        offset += 10 + size + (10 if head[5] & 0x10 else 0)
 
 
 def _audio_end(file: BinaryIO) -> int:
@@ -205,17 +218,21 @@ def _read_at(file: BinaryIO, offset: int, num_bytes: int) -> bytes:
 
 
 def _file_header(data: bytes, frame: FrameHeader) -> FileHeader | None:
+    if data[_VBRI_OFFSET : _VBRI_OFFSET + 4] == b"VBRI":
+        count = data[_VBRI_OFFSET + 14 : _VBRI_OFFSET + 18]
+        return FileHeader(int.from_bytes(count, "big"), None)
     at = 4 + frame.side_info_bytes
     if data[at : at + 4] not in (b"Xing", b"Info"):
         return None
     flags = int.from_bytes(data[at + 4 : at + 8], "big")
     at += 8
-    num_frames = num_bytes = None
-    if flags & 1:
-        num_frames = int.from_bytes(data[at : at + 4], "big")
-        at += 4
-    if flags & 2:
-        num_bytes = int.from_bytes(data[at : at + 4], "big")
-        at += 4
-    at += (100 if flags & 4 else 0) + (4 if flags & 8 else 0)
-    return FileHeader(num_frames, num_bytes, data[at : at + 9])
+    if not flags & 1:
+        return FileHeader(None, None)
+    num_frames = int.from_bytes(data[at : at + 4], "big")
+    at += 4 + (4 if flags & 2 else 0) + (100 if flags & 4 else 0) + (4 if flags & 8 else 0)
+    encoder, gaps = data[at : at + 4], int.from_bytes(data[at + 21 : at + 24], "big")
+    if encoder not in (b"LAME", b"Lavf", b"Lavc"):
+        return FileHeader(num_frames, None)
+    delay = (gaps >> 12) + DECODER_DELAY
+    padding = max(0, (gaps & 0xFFF) - DECODER_DELAY)
+    return FileHeader(num_frames, num_frames * frame.num_samples - delay - padding)

@@ -86,6 +86,7 @@ def check_complete(path: Path) -> None:
     """Raise :class:`AudioError` if a page is damaged or missing, or the end is."""
     numbers: dict[int, int] = {}
     open_streams: set[int] = set()
+    an_end_was_seen = False
     with path.open("rb") as file:
         for count, page in enumerate(pages(file)):
             expected = 0 if page.is_first else numbers.get(page.serial, -1) + 1
@@ -95,6 +96,13 @@ def check_complete(path: Path) -> None:
                     f"is damaged: {found} at Ogg page {count}; copy or download it again",
                     path=path,
                 )
+            if page.is_first and an_end_was_seen:
+                raise AudioError(
+                    "holds several Ogg streams one after another (recorded radio?), of which "
+                    "decoders give only the first; convert it to FLAC or WAV",
+                    path=path,
+                )
+            an_end_was_seen = an_end_was_seen or page.is_last
             numbers[page.serial] = page.number
             if page.is_last:
                 open_streams.discard(page.serial)

@@ -10,7 +10,9 @@ import av
 import soundfile
 
 from audiform.errors import AudioError
+from audiform.io.id3 import id3_end
 from audiform.io.mp4_boxes import movie_timescale, tempo_bpm
+from audiform.io.mpeg_frames import read_header
 from audiform.io.tags import Tags, tags_of
 
 #: Bits per sample by codec, where the codec says how many: FFmpeg's name or libsndfile's.
@@ -67,6 +69,7 @@ def probe(path: str | Path) -> AudioInfo:
     check_readable(path)
     if is_for_soundfile(path):
         return _probe_soundfile(path)
+    _refuse_text(path)  # FFmpeg takes a name's ending at its word
     return _probe_pyav(path)
 
 
@@ -96,17 +99,21 @@ def check_readable(path: Path) -> None:
 def is_for_soundfile(path: Path) -> bool:
     """Whether libsndfile reads this file: PCM, FLAC and Ogg Vorbis, told by content."""
     with path.open("rb") as file:
+        file.seek(id3_end(file))  # some put one before FLAC, too
         head = file.read(64)
     if head[:4] == b"OggS":
         return b"\x01vorbis" in head and _opens_in_soundfile(path)
-    known = head[:4] in (b"RIFF", b"RIFX", b"RF64", b"FORM", b"fLaC")
-    return known and _opens_in_soundfile(path)
+    if head[:4] not in (b"RIFF", b"RIFX", b"RF64", b"FORM", b"fLaC"):
+        return False
+    # libsndfile takes a size of 0, which means "unknown" in a piped WAV, at its word.
+    was_piped = head[:4] == b"RIFF" and head[4:8] in (bytes(4), b"\xff\xff\xff\xff")
+    return _opens_in_soundfile(path, at_least=1 if was_piped else 0)
 
 
-def _opens_in_soundfile(path: Path) -> bool:
+def _opens_in_soundfile(path: Path, *, at_least: int = 0) -> bool:
     try:
         with soundfile.SoundFile(path) as file:
-            return file.subtype in _SNDFILE_CODECS
+            return file.subtype in _SNDFILE_CODECS and file.frames >= at_least
     except soundfile.LibsndfileError:
         return False
 
@@ -139,6 +146,12 @@ def first_audio_stream(container: av.container.InputContainer, path: Path) -> av
             path=path,
         )
     stream = container.streams.audio[0]
+    if stream.codec_context is None:
+        raise AudioError(
+            "the audio is in a codec that is not known here, or the file is damaged; "
+            "convert it to FLAC or WAV",
+            path=path,
+        )
     if not stream.rate or not stream.codec_context.layout.nb_channels:
         raise AudioError(
             f"the audio stream ({_codec_name(stream)}) names no sample rate or no channels; "
@@ -154,17 +167,26 @@ def _codec_name(stream: av.stream.Stream) -> str:
 
 def _describe(path: Path) -> str:
     """Say what a file that no decoder knows begins with."""
+    if path.suffix.lower() in (".m4a", ".mp4", ".mov", ".m4v"):
+        return "is no complete MP4 file (its index is missing or damaged: cut short?)"
+    with path.open("rb") as file:
+        head = file.read(8)
+    return f"is no audio file that we know, or a damaged one (it begins with {head.hex(' ')})"
+
+
+def _refuse_text(path: Path) -> None:
     with path.open("rb") as file:
         head = file.read(256)
     try:
         text = head.decode("utf-8", errors="strict" if len(head) < 256 else "ignore")
     except UnicodeDecodeError:
-        text = "\x00"
-    if text and all(char.isprintable() or char in "\r\n\t" for char in text):
-        return f"is text, not audio (it begins with {text[:20]!r})"
-    if path.suffix.lower() in (".m4a", ".mp4", ".mov", ".m4v"):
-        return "is no complete MP4 file (its index is missing or damaged: cut short?)"
-    return f"is no audio file that we know, or a damaged one (it begins with {head[:8].hex(' ')})"
+        return
+    is_whole = 4 * len(text) >= len(head) - 3  # not if most of it was left out
+    if text and is_whole and all(char.isprintable() or char in "\r\n\t" for char in text):
+        raise AudioError(
+            f"is text, not audio (it begins with {text[:20]!r}); give an audio or video file",
+            path=path,
+        )
 
 
 def _probe_soundfile(path: Path) -> AudioInfo:
@@ -211,7 +233,7 @@ def _probe_pyav(path: Path) -> AudioInfo:
             codec=codec,
             sample_rate=stream.rate,
             num_channels=context.layout.nb_channels,
-            channel_layout=context.layout.name,
+            channel_layout=_LAYOUTS.get(context.layout.nb_channels, context.layout.name),
             num_samples=_promised_samples(container, stream, path),
             bit_depth=_bit_depth(codec, context),
             is_float=sample_format[:3] in ("flt", "dbl") and codec.startswith("pcm_"),
@@ -246,11 +268,13 @@ def _promised_samples(
     container: av.container.InputContainer, stream: av.AudioStream, path: Path
 ) -> int | None:
     """Return the length in samples where the container says it to the sample."""
+    if container.format.name == "mp3":
+        with path.open("rb") as file:
+            mp3 = read_header(file)
+        return None if mp3 is None else mp3.num_samples
     if stream.duration is None or stream.time_base is None:
         return None
     samples = stream.duration * stream.time_base * stream.rate
-    if container.format.name == "mp3":
-        return round(samples) if has_frame_count(path) else None
     if container.format.name == "ogg" and stream.codec_context.name in ("opus", "libopus"):
         header = stream.codec_context.extradata or b""
         return round(samples) - int.from_bytes(header[10:12], "little")  # the pre-skip
@@ -259,12 +283,3 @@ def _promised_samples(
         exact = timescale is not None and timescale % stream.rate == 0
         return round(samples) if exact else None
     return None
-
-
-def has_frame_count(path: Path) -> bool:
-    """Whether the first frame of an MP3 is a Xing or Info header with the number of frames."""
-    from audiform.io.mpeg_frames import read_header
-
-    with path.open("rb") as file:
-        header = read_header(file)
-    return header is not None and header.num_frames is not None

@@ -4,41 +4,17 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
-from typing import BinaryIO
 
 import av
 import numpy as np
 
+from audiform.io.file_slice import FileSlice
 from audiform.io.id3 import id3_bytes
 from audiform.io.mp4_tags import tag_mp4
 from audiform.io.tags import Tags
 from audiform.io.vorbis_comment import retag_ogg
 
 _LAYOUTS = {1: "mono", 2: "stereo"}
-
-
-class _Shifted:
-    """A file whose beginning is where it stood when it was given: what FFmpeg writes there
-    follows the ID3 tag, and its header is found again."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._start = file.tell()
-
-    def write(self, data: bytes) -> int:
-        return self._file.write(data)
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        return self._file.seek(offset + (self._start if whence == 0 else 0), whence) - self._start
-
-    def tell(self) -> int:
-        return self._file.tell() - self._start
-
-    def writable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
 
 
 class PyavEncoder:
@@ -66,7 +42,10 @@ class PyavEncoder:
         if container == "mp3":
             self._file.write(id3_bytes(tags))
         self._output = av.open(
-            _Shifted(self._file), mode="w", format=container, options=container_options or {}
+            FileSlice(self._file, self._file.tell()),
+            mode="w",
+            format=container,
+            options=container_options or {},
         )
         stream = self._output.add_stream(codec, rate=sample_rate, layout=self.layout)
         assert isinstance(stream, av.AudioStream)
@@ -109,8 +88,6 @@ class PyavEncoder:
         """Close the file as it is."""
         try:
             self._output.close()
-        except (av.error.FFmpegError, OSError):
-            pass  # it is thrown away
         finally:
             self._file.close()
 

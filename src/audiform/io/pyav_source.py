@@ -7,6 +7,7 @@ end is where the last packet's time and duration, or the edit list, say.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -15,7 +16,9 @@ import av
 import numpy as np
 
 from audiform.errors import AudioError
+from audiform.io.file_slice import FileSlice
 from audiform.io.mp4_boxes import movie_timescale
+from audiform.io.mpeg_frames import walk
 from audiform.io.probe import MP4, AudioInfo, first_audio_stream, open_container
 
 #: Codecs whose decoders check sums or structure and, told so, refuse damage.
@@ -50,7 +53,8 @@ def _trimmed(info: AudioInfo) -> Iterator[np.ndarray]:
 
     The end is known for certain only with the last packet, so about one packet is held back.
     """
-    with open_container(info.path) as container:
+    with contextlib.ExitStack() as stack:
+        container = stack.enter_context(_open_for_decoding(info, stack))
         stream = first_audio_stream(container, info.path)
         if stream.codec_context.name in _STRICT_CODECS:
             stream.codec_context.options = {"err_detect": "crccheck+explode"}
@@ -70,6 +74,18 @@ def _trimmed(info: AudioInfo) -> Iterator[np.ndarray]:
         yield from _cut(held, _audio_end(packets_end, edit_end) - done)
 
 
+def _open_for_decoding(info: AudioInfo, stack: contextlib.ExitStack) -> av.container.InputContainer:
+    """Open the file; of an MP3 only the frames, for FFmpeg takes tags at the end for damage."""
+    if info.container != "mp3":
+        return open_container(info.path)
+    frames = walk(info.path)
+    file = stack.enter_context(info.path.open("rb"))
+    try:
+        return av.open(FileSlice(file, frames.start, frames.end), mode="r", format="mp3")
+    except (av.error.FFmpegError, ValueError) as error:
+        raise _damaged(info, 0, str(error)) from error
+
+
 def _decoded(
     container: av.container.InputContainer, stream: av.AudioStream, info: AudioInfo
 ) -> Iterator[tuple[list[np.ndarray], int | None]]:
@@ -77,7 +93,7 @@ def _decoded(
     done = 0
     try:
         for packet in container.demux(stream):
-            if packet.is_corrupt:
+            if packet.is_corrupt and info.container != "wav":  # a piped WAV just ends
                 raise _damaged(info, done, "a packet is cut")
             end = None
             if packet.size and packet.pts is not None and packet.duration:

@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
 
 import numpy as np
+import torch
 
+from audiform.audio import Audio
 from audiform.errors import AudioError
 from audiform.io.completeness import check_complete
-from audiform.io.probe import is_for_soundfile, probe
+from audiform.io.probe import AudioInfo, check_readable, is_for_soundfile, probe
 from audiform.io.pyav_source import pyav_blocks
 from audiform.io.soundfile_source import soundfile_blocks
-
-if TYPE_CHECKING:
-    from audiform.audio import Audio
 
 BLOCK_SAMPLES = 1 << 16
 
@@ -35,13 +33,13 @@ class AudioReader:
     def __init__(self, path: str | Path, *, block_samples: int = BLOCK_SAMPLES) -> None:
         if block_samples < 1:
             raise AudioError(f"blocks must have at least 1 sample, got {block_samples}")
-        self.info = probe(path)
+        self.info = _probe_or_say_why_not(Path(path))
         self.block_samples = block_samples
         self._blocks: Iterator[np.ndarray] | None = None
         check_complete(self.info.path, container=self.info.container)
         self._open = soundfile_blocks if is_for_soundfile(self.info.path) else pyav_blocks
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> AudioReader:
         """Return the reader itself."""
         return self
 
@@ -101,12 +99,18 @@ class AudioReader:
             )
 
 
+def _probe_or_say_why_not(path: Path) -> AudioInfo:
+    """Probe ``path``; of a file that no decoder opens, the container may know what is missing."""
+    check_readable(path)
+    try:
+        return probe(path)
+    except AudioError:
+        check_complete(path, container="")
+        raise
+
+
 def read(path: str | Path) -> Audio:
     """Return the whole file as an :class:`~audiform.audio.Audio`; raises :class:`AudioError`."""
-    import torch  # late, so that the command line can look at files without it
-
-    from audiform.audio import Audio
-
     with AudioReader(path) as reader:
         samples = np.concatenate(list(reader), axis=1)
         return Audio(samples=torch.from_numpy(samples), sample_rate=reader.info.sample_rate)

@@ -10,6 +10,7 @@ import numpy as np
 import soundfile
 
 from audiform.errors import AudioError
+from audiform.io.id3 import id3_end
 from audiform.io.probe import AudioInfo
 
 _FULL_SCALE_32 = np.float32(2.0**31)
@@ -70,6 +71,7 @@ def _as_stored(block: np.ndarray, bit_depth: int) -> bytes:
 def flac_md5(path: Path) -> bytes | None:
     """Return the MD5 sum in a FLAC's STREAMINFO, None if the encoder left it out."""
     with path.open("rb") as file:
+        file.seek(id3_end(file))
         if file.read(4) != b"fLaC":
             return None
         header = file.read(4)

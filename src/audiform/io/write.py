@@ -8,11 +8,12 @@ touched.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, runtime_checkable
 
 import av
 import numpy as np
@@ -89,6 +90,7 @@ class OutputFormat:
         return self.bitrate_kbps or _traits(self.name).default_kbps
 
 
+@runtime_checkable
 class Encoder(Protocol):
     """What a writer needs of a file format."""
 
@@ -263,7 +265,7 @@ class AudioWriter:
             self._part.unlink(missing_ok=True)
             raise self._failure(error) from error
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> AudioWriter:
         """Return the writer itself."""
         return self
 
@@ -303,6 +305,9 @@ class AudioWriter:
     def commit(self) -> Path:
         """Finish the file and give it its name; returns it. Raises :class:`AudioError`."""
         self._require_open()
+        if self.num_samples == 0:
+            self.abort()
+            raise AudioError("has no samples, so there is nothing to write", path=self.path)
         self._encode(self._resampler.finish())
         try:
             self._encoder.close()
@@ -318,10 +323,9 @@ class AudioWriter:
         if not self._is_open:
             return
         self._is_open = False
-        try:
+        with contextlib.suppress(*_WRITE_ERRORS):  # a full disk; the file goes anyway
             self._encoder.discard()
-        finally:
-            self._part.unlink(missing_ok=True)
+        self._part.unlink(missing_ok=True)
 
     def _encode(self, block: np.ndarray) -> None:
         if not block.shape[1]:
