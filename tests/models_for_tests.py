@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from audiform.dsp.level import MonoDeviation, NoStatistic
+from audiform.models.band_split import BandSplitConfig
 from audiform.models.htdemucs import HTDemucs, HTDemucsConfig
 from audiform.protocols import Analysis, CentreCrop, OverlapAdd, SeparationSpec
 
@@ -25,6 +26,17 @@ TINY_HTDEMUCS = HTDemucsConfig(
     transformer_hidden_scale=2.0,
     branch_compression=4.0,
     segment_seconds=Fraction(1, 2),
+)
+TINY_BAND_SPLIT = BandSplitConfig(
+    n_fft=512,
+    hop_length=128,
+    bands=((8, 4), (32, 2)),
+    hidden_channels=8,
+    num_blocks=2,
+    num_heads=2,
+    segment_seconds=0.5,
+    context_seconds=0.1,
+    fade_seconds=0.02,
 )
 
 
