@@ -14,6 +14,7 @@ from audiform.checkpoints import Licence, build_model, read_checkpoint, write_ch
 from audiform.checkpoints.file import read_header
 from audiform.checkpoints.header import FORMAT_VERSION, METADATA_KEY
 from audiform.errors import CheckpointError
+from audiform.models import MODELS
 from audiform.models.htdemucs import HTDemucs, HTDemucsConfig
 
 CONFIG = HTDemucsConfig(
@@ -189,6 +190,23 @@ def test_tensors_that_do_not_fit_are_listed_and_counted(path):
     assert "extra09 and 2 more" in message
     assert "extra10" not in message
     assert f"mis-shaped 1 ({first} is (3, 3) where " in message
+
+
+def test_a_file_cannot_ask_for_more_memory_than_it_has(path):
+    def enlarge(header):
+        header["config"]["hidden_channels"] = 2**24
+
+    checkpoint = read_checkpoint(with_header(path, enlarge))
+    with pytest.raises(CheckpointError, match=r"mis-shaped .* and \d+ more"):
+        build_model(checkpoint)
+
+
+@pytest.mark.parametrize("architecture", MODELS)
+def test_every_architecture_can_be_outlined_without_memory(architecture):
+    with torch.device("meta"):
+        network = MODELS[architecture].network(MODELS[architecture].config())
+    assert all(tensor.is_meta for tensor in network.state_dict().values())
+    assert network.spec.sources
 
 
 def test_a_file_without_our_header_says_how_to_convert_it(path):

@@ -277,6 +277,54 @@ def test_what_training_arguments_may_hold_is_read_as_inert_data(tmp_path):
         assert type(content["counter"]) is restricted_pickle.Inert
 
 
+def test_containers_of_omegaconf_and_diffq_classes_are_markers(tmp_path, monkeypatch):
+    """As older packages hold them; stand-ins with the same way of being pickled."""
+    import sys
+    from types import ModuleType
+
+    def klass(module, name):
+        made = type(name, (), {"__module__": module, "__qualname__": name})
+        for part in (module.partition(".")[0], module):
+            if part not in sys.modules:
+                monkeypatch.setitem(sys.modules, part, ModuleType(part))
+        setattr(sys.modules[module], name, made)
+        return made
+
+    node = klass("omegaconf.nodes", "AnyNode")()
+    node.__dict__ = {"_metadata": klass("omegaconf.base", "Metadata")(), "_val": 3}
+    container = klass("omegaconf.dictconfig", "DictConfig")()
+    container.__dict__ = {"_content": {"lr": node}, "_parent": container, "kind": dict}
+    quantiser = klass("diffq.diffq", "DiffQuantizer")
+    content = {"training_args": container, "state": {"__quantized": True, "klass": quantiser}}
+    for old in (False, True):
+        path = published.save_th(tmp_path / "m.th", content, legacy=old)
+        with open_torch_file(path) as file:
+            read = file.content
+        assert read["state"]["klass"] == restricted_pickle.GlobalName("diffq.diffq.DiffQuantizer")
+        outer = read["training_args"]
+        assert (outer.name, outer.state["_parent"]) == ("omegaconf.dictconfig.DictConfig", outer)
+        assert outer.state["_content"]["lr"].state["_val"] == 3
+
+
+@pytest.mark.parametrize("name", ["sources", "channels", "segment", "cac", "unheard_of", "growth"])
+def test_options_nested_without_end(name, tmp_path):
+    """Pickled by hand: pickle itself cannot write them."""
+    deep = b"]" * 100_000 + b"a" * 99_999
+    pickled = (
+        b"\x80\x02}(" + text(b"klass") + HTDEMUCS + text(b"state") + b"}" + text(b"kwargs")
+        + b"}(" + text(b"sources") + b"(" + text(b"a") + b"l" + text(name.encode()) + deep + b"uu."
+    )  # fmt: skip
+    with pytest.raises(CheckpointError):
+        read_any(zipped(tmp_path / "m.th", pickled))
+
+
+@pytest.mark.parametrize("klass", [[], {}, 5, None, "demucs.htdemucs.HTDemucs", 1j])
+def test_odd_classes(klass, tmp_path):
+    content = {"klass": klass, "state": {}, "kwargs": {"sources": ["a"], "t_layers": "x"}}
+    with pytest.raises(CheckpointError):
+        read_any(published.save_th(tmp_path / "m.th", content))
+
+
 # Archives.
 
 

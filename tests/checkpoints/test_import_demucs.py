@@ -170,6 +170,11 @@ def test_other_architectures_say_that_they_come_later(tmp_path):
         ({"klass": "os.system"}, "os.system"),
         ({"structure": "{}"}, "DiffQ"),
         ({"kwargs": "{"}, "arguments in its metadata"),
+        ({"args": "[" * 100_000}, "arguments in its metadata"),
+        (
+            {"kwargs": '{"segment": {"_type": "fraction", "numerator": 1e999, "denominator": 1}}'},
+            "arguments in its metadata",
+        ),
         ({"kwargs": '{"segment": {"_type": "fraction"}}'}, "arguments in its metadata"),
         (
             {"kwargs": '{"segment": {"_type": "fraction", "numerator": 1, "denominator": 0}}'},

@@ -15,6 +15,7 @@ from tests.checkpoints import published
 from audiform.checkpoints import (
     CATALOG,
     build_model,
+    convert,
     describe,
     list_models,
     load_model,
@@ -234,6 +235,7 @@ def test_a_released_file_in_the_cache_is_found(files, tmp_path, monkeypatch):
     (verified,) = verify("htdemucs")
     assert verified.path == path
     assert verified.sha256 == checksum
+    assert verified.expected == checksum[:8]
 
 
 def test_the_default_model(files, tmp_path, monkeypatch):
@@ -264,6 +266,34 @@ def test_describe_what_is_here(repo, files):
     ours = describe(files[0] / "ours.safetensors")["files"][0]
     assert ours["config"]["hidden_channels"] == 8
     assert ours["licence"] == {"code": "unknown", "weights": "unknown", "data": "unknown"}
+
+
+@pytest.mark.parametrize("name", ["aaaa.th", "hub.safetensors", "ours.safetensors"])
+def test_converting_keeps_every_weight_in_half_the_size(name, files, tmp_path):
+    folder, _ = files
+    source = model_package.read_any(folder / name)
+    target = convert(folder / name, tmp_path / "new.safetensors")
+    again = model_package.read_any(target)
+    assert again.config == source.config
+    assert again.header == source.header
+    assert all(torch.equal(again.state[key], value) for key, value in source.state.items())
+    assert target.stat().st_size < 0.7 * (folder / "ours.safetensors").stat().st_size
+
+
+def test_converting_loses_nothing(files, tmp_path):
+    folder, _ = files
+    source = model_package.read_any(folder / "ours.safetensors")
+    state = {key: value + 1e-7 for key, value in source.state.items()}
+    exact = write_checkpoint(
+        tmp_path / "exact.safetensors",
+        architecture="htdemucs",
+        config=source.config,
+        state=state,
+        sources=source.header.sources,
+        sample_rate=source.header.sample_rate,
+    )
+    again = model_package.read_any(convert(exact, tmp_path / "new.safetensors"))
+    assert all(torch.equal(again.state[key], value) for key, value in state.items())
 
 
 def test_verify_finds_damage(repo):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from audiform.checkpoints.catalog import CATALOG, CatalogEntry
     from audiform.checkpoints.download import cache_folder
+    from audiform.checkpoints.export_demucs import export_hub, export_th
     from audiform.checkpoints.file import (
         Checkpoint,
         build_model,
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from audiform.checkpoints.model_package import (
         Member,
         ModelPackage,
+        convert,
         describe,
         list_models,
         load_model,
@@ -40,7 +42,10 @@ _PUBLIC = {
     "ModelPackage": "model_package",
     "build_model": "file",
     "cache_folder": "download",
+    "convert": "model_package",
     "describe": "model_package",
+    "export_hub": "export_demucs",
+    "export_th": "export_demucs",
     "list_models": "model_package",
     "load_model": "model_package",
     "read_any": "model_package",
@@ -61,7 +66,10 @@ __all__ = [
     "ModelPackage",
     "build_model",
     "cache_folder",
+    "convert",
     "describe",
+    "export_hub",
+    "export_th",
     "list_models",
     "load_model",
     "read_any",

@@ -67,6 +67,14 @@ DEMUCS_MUSDB_LICENCE = DEMUCS_LICENCE.model_copy(
     update={"data": "MUSDB18-HQ (for research, not commercial)"}
 )
 
+#: Of models that saw the test songs: their scores on MUSDB say nothing.
+DEMUCS_TEST_SET_LICENCE = DEMUCS_LICENCE.model_copy(
+    update={
+        "data": "MUSDB18-HQ with its test songs (for research, not commercial) and songs that "
+        "were not published"
+    }
+)
+
 FOUR_STEMS = ("drums", "bass", "other", "vocals")
 
 _MDX_WEIGHTS = (
@@ -179,6 +187,7 @@ _ENTRIES = (
         members=("e51eebcc", "a1d90b5c", "5d2d6c55", "cfa93e08"),
         requires=("demucs", "hdemucs"),
         segment_seconds=44.0,
+        licence=DEMUCS_TEST_SET_LICENCE,
         hub_repository="adefossez/Demucs-mdx_extra",
     ),
     CatalogEntry(
@@ -197,6 +206,7 @@ _ENTRIES = (
         members=("83fc094f", "464b36d7", "14fc6a69", "7fd6ef75"),
         requires=("demucs", "hdemucs", "diffq"),
         segment_seconds=44.0,
+        licence=DEMUCS_TEST_SET_LICENCE,
         hub_repository="adefossez/Demucs-mdx_extra_q",
     ),
     CatalogEntry(

@@ -130,6 +130,15 @@ def as_float32(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.is_floating_point() else tensor
 
 
+def is_half_precise(state: Mapping[str, Tensor]) -> bool:
+    """Tell whether float16 holds all of ``state`` exactly."""
+    return all(
+        torch.equal(tensor.half().to(tensor.dtype), tensor)
+        for tensor in state.values()
+        if tensor.is_floating_point()
+    )
+
+
 def write_checkpoint(
     path: str | Path,
     *,
@@ -192,14 +201,17 @@ def write_aside(path: Path, content: bytes) -> None:
 def build_model(checkpoint: Checkpoint) -> nn.Module:
     """Return the network of ``checkpoint`` with its weights, in eval mode.
 
-    Strict: every parameter and buffer must be there in its shape, and nothing else. The
-    global random generator is left as it was.
+    Strict: every parameter and buffer must be there in its shape, and nothing else. That is
+    checked on a network without memory first, so that a file cannot ask for more memory
+    than its own tensors take. The global random generator is left as it was.
     """
     network = models.MODELS[checkpoint.architecture].network
+    with torch.device("meta"):
+        outline: nn.Module = network(checkpoint.config)
+    _check_spec(outline, checkpoint)
+    _check_state(outline.state_dict(), checkpoint)
     with torch.random.fork_rng(devices=[]):
         model: nn.Module = network(checkpoint.config)
-    _check_spec(model, checkpoint)
-    _check_state(model.state_dict(), checkpoint)
     model.load_state_dict(dict(checkpoint.state), strict=True)
     return model.eval()
 

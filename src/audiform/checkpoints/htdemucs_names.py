@@ -6,6 +6,7 @@ Published names: the package ``demucs`` 4.1.0, class ``demucs.htdemucs.HTDemucs`
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
@@ -115,8 +116,8 @@ def config_from_options(options: Mapping[str, Any]) -> HTDemucsConfig:
             _check_fixed(name, value)
         elif name not in IGNORED_OPTIONS:
             raise ConfigError(
-                f"it has the option {name} = {value!r}, which HT Demucs of audiform does not "
-                "know; install a newer audiform"
+                f"it has the option {name} = {reprlib.repr(value)}, which HT Demucs of audiform "
+                "does not know; install a newer audiform"
             )
     if "sources" not in values:
         raise ConfigError("it names no sources; use the file as it was released")
@@ -141,8 +142,8 @@ def _check_fixed(name: str, value: Any) -> None:
     if value == expected or (expected is None and not value):
         return
     raise ConfigError(
-        f"it has the option {name} = {value!r}, and HT Demucs of audiform exists only with "
-        f"{name} = {expected!r}; use it with the package that wrote it"
+        f"it has the option {name} = {reprlib.repr(value)}, and HT Demucs of audiform exists "
+        f"only with {name} = {expected!r}; use it with the package that wrote it"
     )
 
 

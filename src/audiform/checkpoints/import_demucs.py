@@ -85,7 +85,7 @@ def _import_hub(path: Path) -> Checkpoint:
     try:
         args = _decoded(json.loads(metadata.get("args", "[]")))
         kwargs = _decoded(json.loads(metadata.get("kwargs", "{}")))
-    except (ValueError, TypeError, KeyError, ZeroDivisionError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, ArithmeticError, RecursionError) as error:
         raise CheckpointError(
             f"has arguments in its metadata that cannot be read ({error}); fetch it again",
             path=path,
@@ -103,7 +103,7 @@ def _decoded(value: Any) -> Any:
 
 
 def _check_class(name: Any, path: Path) -> None:
-    if name not in CLASSES:
+    if not isinstance(name, str) or name not in CLASSES:
         raise CheckpointError(
             f"says it is a {reprlib.repr(name)}, and the classes known here are "
             f"{', '.join(CLASSES)}; use a released Demucs file",
@@ -142,7 +142,7 @@ def _config(args: Any, kwargs: Any, path: Path) -> HTDemucsConfig:
         return htdemucs_names.config_from_options(options)
     except ConfigError as error:
         raise CheckpointError(f"cannot be imported: {error}", path=path) from None
-    except (ValidationError, TypeError, ValueError, OverflowError) as error:
+    except (ValidationError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
         raise CheckpointError(
             f"cannot be imported: its options do not make an HT Demucs ({str(error)[:500]}); "
             "use the file as it was released",

@@ -150,7 +150,8 @@ def verify(name_or_path: str | Path, *, repo: str | Path | None = None) -> list[
     verified = []
     for member in resolve(name_or_path, repo=repo, offline=True).members:
         member.load()
-        verified.append(VerifiedFile(member.path, sha256_of(member.path), member.sha256_prefix))
+        expected = member.sha256_prefix or _signature(member.path)[1]
+        verified.append(VerifiedFile(member.path, sha256_of(member.path), expected))
     return verified
 
 
@@ -200,6 +201,30 @@ def read_any(path: str | Path) -> Checkpoint:
         f"has the suffix {path.suffix!r}, and checkpoints are {' or '.join(NETWORK_SUFFIXES)}; "
         "rename the file if it is one",
         path=path,
+    )
+
+
+def convert(source: str | Path, target: str | Path, *, half: bool | None = None) -> Path:
+    """Write a file of any supported format as one of ours, after building its network.
+
+    ``half`` None stores float16 where that loses nothing, as with the published weights.
+    """
+    from audiform.checkpoints.file import build_model, is_half_precise, write_checkpoint
+
+    checkpoint = read_any(source)
+    build_model(checkpoint)
+    header = checkpoint.header
+    return write_checkpoint(
+        target,
+        architecture=checkpoint.architecture,
+        config=checkpoint.config,
+        state=checkpoint.state,
+        sources=header.sources,
+        sample_rate=header.sample_rate,
+        licence=header.licence,
+        scores=header.scores,
+        training=header.training,
+        half=is_half_precise(checkpoint.state) if half is None else half,
     )
 
 
