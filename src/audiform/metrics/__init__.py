@@ -1,1 +1,1 @@
-
+"""Scores of estimates against references."""

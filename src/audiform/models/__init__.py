@@ -7,6 +7,7 @@ from typing import NamedTuple
 from pydantic import BaseModel
 from torch import nn
 
+from audiform.models.band_split import BandSplit, BandSplitConfig
 from audiform.models.htdemucs import HTDemucs, HTDemucsConfig
 
 
@@ -19,5 +20,6 @@ class ModelEntry(NamedTuple):
 
 #: Architecture name, as checkpoints and recipes give it -> classes.
 MODELS: dict[str, ModelEntry] = {
+    "band-split": ModelEntry(BandSplitConfig, BandSplit),
     "htdemucs": ModelEntry(HTDemucsConfig, HTDemucs),
 }

@@ -1,0 +1,1 @@
+"""Augmentation: functions of tensors and an explicit generator."""

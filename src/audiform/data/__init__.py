@@ -1,0 +1,1 @@
+"""Songs, sounds, stems rendered from sounds, and training examples made of them."""

@@ -1,0 +1,1 @@
+"""The trainer: settings, losses, state, loop."""

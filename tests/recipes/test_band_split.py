@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from audiform.checkpoints.file import build_model, read_checkpoint
+from audiform.errors import ConfigError, DataError
+from audiform.evaluation import evaluate
+from audiform.recipes import RECIPES
+from audiform.recipes.band_split import TINY, BandSplitRun, with_settings
+from tests.data.sounds import write_library, write_songs
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    write_songs(folder / "songs")
+    write_library(folder / "train")
+    return folder
+
+
+def test_tiny_trains_writes_a_checkpoint_and_is_scored(data, tmp_path):
+    seen = []
+    path = RECIPES["default-tiny"](
+        data, tmp_path, on_progress=lambda step, share: seen.append(step)
+    )
+    assert seen == [1, 2, 3, 4]
+    checkpoint = read_checkpoint(path)
+    assert checkpoint.header.architecture == "band-split"
+    assert checkpoint.header.training["steps"] == 4
+    model = build_model(checkpoint)
+    with torch.inference_mode():
+        assert model(torch.zeros(1, 2, 1000)).shape == (1, 4, 2, 1000)
+    scores = evaluate(path, data / "songs", only=("one", "no_bass"), duration_seconds=2.0)
+    assert [song.name for song in scores.songs] == ["no_bass", "one"]
+    assert scores.songs[0].stems["bass"].absent_level_db is not None
+    assert scores.songs[1].stems["bass"].ideal_mask_sdr_db > 10
+    assert "no_bass" in scores.table()
+    assert '"median"' in scores.to_json()
+
+
+def test_a_run_is_repeatable_and_not_overwritten(data, tmp_path):
+    first = RECIPES["default-tiny"](data, tmp_path / "a")
+    second = RECIPES["default-tiny"](data, tmp_path / "b")
+    for name, weight in read_checkpoint(first).state.items():
+        assert torch.equal(weight, read_checkpoint(second).state[name]), name
+    with pytest.raises(ConfigError, match="--resume"):
+        RECIPES["default-tiny"](data, tmp_path / "a")
+
+
+def test_resume_goes_on(data, tmp_path):
+    RECIPES["default-tiny"](data, tmp_path, settings={"training.max_steps": 2})
+    path = RECIPES["default-tiny"](data, tmp_path, resume=True)
+    assert read_checkpoint(path).header.training["steps"] == 4
+
+
+def test_songs_alone_will_do(tmp_path):
+    folder = write_songs(tmp_path / "songs_only")
+    path = RECIPES["default-tiny"](folder, tmp_path / "run", settings={"training.max_steps": 1})
+    assert path.is_file()
+
+
+def test_held_out_songs_stay_out(data, tmp_path):
+    RECIPES["default-tiny"](
+        data, tmp_path, settings={"held_out": ("two",), "training.max_steps": 1}
+    )
+    assert {path.name for path in (tmp_path / "pool" / "songs").iterdir()} == {"one", "no_bass"}
+
+
+def test_no_data_is_an_error(tmp_path):
+    with pytest.raises(DataError):
+        RECIPES["default-tiny"](tmp_path / "absent", tmp_path / "run")
+
+
+def test_settings_are_checked():
+    changed = with_settings(TINY, {"training.max_steps": 9, "network.num_blocks": 2})
+    assert (changed.training.max_steps, changed.network.num_blocks) == (9, 2)
+    with pytest.raises(ConfigError, match="no setting"):
+        with_settings(TINY, {"training.no_such": 1})
+    with pytest.raises(ConfigError, match="does not take"):
+        with_settings(TINY, {"training.batch_size": -1})
+
+
+def test_the_recipe_survives_json():
+    recipe = BandSplitRun()
+    assert BandSplitRun.model_validate_json(recipe.model_dump_json()) == recipe
