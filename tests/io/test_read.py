@@ -71,6 +71,22 @@ def test_info_of_what_soundfile_reads(tmp_path):
     assert info.codec == "flac"
 
 
+def test_samples_that_numpy_has_no_type_for(tmp_path):
+    path = write(tmp_path / "a", sine(100), OutputFormat("wav"), expected_samples=100).path
+    data = bytearray(path.read_bytes()[:-8])
+    data[32:36] = struct.pack("<HH", 16, 64)  # 64-bit integers
+    data[40:44] = struct.pack("<I", len(data) - 44)
+    path.write_bytes(data)
+    with pytest.raises(AudioError, match=r"'s64'.*convert it"):
+        read(path)
+
+
+def test_mu_law_in_a_wav(tmp_path):
+    soundfile.write(tmp_path / "a.wav", sine(5000).T, 8000, subtype="ULAW")
+    assert probe(tmp_path / "a.wav").codec == "pcm_mulaw"
+    assert np.abs(read(tmp_path / "a.wav") - sine(5000)).max() < 0.01
+
+
 @pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_32", "DOUBLE"])
 def test_other_pcm(tmp_path, subtype):
     samples = sine(5000)

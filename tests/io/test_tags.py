@@ -76,12 +76,14 @@ def test_odd_values_are_kept_as_text(tmp_path, format):
 
 def test_names_are_unified_and_technical_entries_dropped():
     metadata = {
-        "TBPM": "120", "TSRC": "US1", "Title": " x ", "encoder": "Lavf", "major_brand": "M4A ",
+        "TBPM": "120", "TSRC": "US1", "TSS": "GarageBand", "TCM": "C",
+        "Title": " x ", "encoder": "Lavf", "major_brand": "M4A ",
         "handler_name": "SoundHandler", "DESCRIPTION": "text", "artist": "", "date": "2020",
         "year": "1999",
     }  # fmt: skip
     assert normalised(metadata) == {
-        "bpm": "120", "isrc": "US1", "title": "x", "comment": "text", "date": "2020",
+        "bpm": "120", "isrc": "US1", "composer": "C", "title": "x", "comment": "text",
+        "date": "2020",
     }  # fmt: skip
 
 

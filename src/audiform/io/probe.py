@@ -257,7 +257,7 @@ def _container_name(ffmpeg_name: str, path: Path) -> str:
 
 
 def _bit_depth(codec: str, context: av.AudioCodecContext) -> int | None:
-    if not codec.startswith(_LOSSLESS):
+    if not codec.startswith(_LOSSLESS) or codec in ("pcm_mulaw", "pcm_alaw"):
         return None
     if codec == "alac" and context.extradata and len(context.extradata) >= 18:
         return context.extradata[17]  # magic cookie: size, 'alac', version, frame length, ..., bits

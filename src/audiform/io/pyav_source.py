@@ -140,7 +140,14 @@ def _as_float(frame: av.AudioFrame, info: AudioInfo, done: int) -> np.ndarray:
             f"the audio changes from {info.num_channels} channels at {info.sample_rate} Hz to "
             f"{num_channels} channels at {frame.sample_rate} Hz",
         )
-    samples = frame.to_ndarray()
+    try:
+        samples = frame.to_ndarray()
+    except ValueError:
+        raise AudioError(
+            f"holds samples of the kind {frame.format.name!r}, which are not read here; "
+            "convert it to 32-bit float WAV",
+            path=info.path,
+        ) from None
     if not frame.format.is_planar:
         samples = samples.reshape(-1, num_channels).T
     if samples.dtype == np.uint8:

@@ -7,6 +7,7 @@ stream itself (encoder, brands, handlers) are dropped: they would be wrong in a 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -17,6 +18,9 @@ _SYNONYMS = {
     "tbpm": "bpm",
     "tmpo": "bpm",
     "tempo": "bpm",
+    "tbp": "bpm",  # three letters: ID3v2.2
+    "tcm": "composer",
+    "trc": "isrc",
     "tsrc": "isrc",
     "year": "date",
     "tdrc": "date",
@@ -34,6 +38,7 @@ _SYNONYMS = {
 _TECHNICAL = frozenset(
     {
         "encoder", "encoded_by", "encodersettings", "encoding_settings", "tsse", "tenc",
+        "tss", "ten",
         "major_brand", "minor_version", "compatible_brands", "handler_name", "vendor_id",
         "creation_time", "duration", "language", "software", "isft", "coding_history",
         "time_reference", "originator", "originator_reference", "origination_date",
@@ -97,7 +102,8 @@ def _cover_of(container: av.container.InputContainer) -> Cover | None:
         mime_type = _COVER_MIME_TYPES.get(stream.codec_context.name)
         if mime_type is None or not stream.disposition & av.stream.Disposition.attached_pic:
             continue
-        for packet in container.demux(stream):
-            if packet.size:
-                return Cover(data=bytes(packet), mime_type=mime_type)
+        with contextlib.suppress(av.error.FFmpegError):  # a damaged picture is no picture
+            for packet in container.demux(stream):
+                if packet.size:
+                    return Cover(data=bytes(packet), mime_type=mime_type)
     return None

@@ -8,6 +8,7 @@ https://xiph.org/vorbis/doc/v-comment.html, RFC 9639 section 8.8 (pictures), RFC
 from __future__ import annotations
 
 import base64
+import itertools
 import shutil
 import struct
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ from audiform.io.tags import Cover, Tags
 _NAMES = {"track": "TRACKNUMBER", "disc": "DISCNUMBER", "album_artist": "ALBUMARTIST"}
 _FRONT_COVER = 3
 _MAX_LACING = 255
+_SERIAL = 1
 _FLAC_COMMENT, _FLAC_PICTURE, _FLAC_PADDING = 4, 6, 1
 
 
@@ -74,7 +76,8 @@ def retag_flac(path: Path, tags: Tags) -> None:
 def retag_ogg(path: Path, tags: Tags) -> None:
     """Give the Ogg Vorbis or Opus file at ``path`` these tags in place of its own.
 
-    The header packets are laid out in new pages, so all later pages get new numbers.
+    The header packets are laid out in new pages, so all later pages get new numbers. The
+    stream's random serial number becomes a fixed one: the same audio gives the same bytes.
     """
 
     def write(source: BinaryIO, target: BinaryIO) -> None:
@@ -87,14 +90,9 @@ def retag_ogg(path: Path, tags: Tags) -> None:
         vendor = old[4 : 4 + int.from_bytes(old[:4], "little")]
         comment = comment_bytes(tags, vendor=vendor, with_cover=True)
         packets[0] = magic + comment + (b"\x01" if is_vorbis else b"")
-        target.write(page_bytes(first))
-        number = 1
-        for page in _pages_of(packets, serial=first.serial):
-            target.write(page_bytes(replace(page, number=number)))
-            number += 1
-        for page in stream:
-            target.write(page_bytes(replace(page, number=number)))
-            number += 1
+        new_pages = itertools.chain([first], _pages_of(packets), stream)
+        for number, page in enumerate(new_pages):
+            target.write(page_bytes(replace(page, number=number, serial=_SERIAL)))
 
     _rewrite(path, write)
 
@@ -122,7 +120,7 @@ def _header_packets(stream: Iterator[Page], *, count: int) -> list[bytes]:
     return packets
 
 
-def _pages_of(packets: list[bytes], *, serial: int) -> Iterator[Page]:
+def _pages_of(packets: list[bytes]) -> Iterator[Page]:
     """Lay packets out in pages of at most 255 pieces of at most 255 bytes."""
     lacing: list[int] = []
     starts: list[bool] = []  # does a packet begin with this piece?
@@ -137,7 +135,7 @@ def _pages_of(packets: list[bytes], *, serial: int) -> Iterator[Page]:
         yield Page(
             flags=0 if starts[start] else 1,
             granule=0 if ends_packet else -1,
-            serial=serial,
+            serial=_SERIAL,
             number=0,
             lacing=bytes(sizes),
             body=body[at : at + sum(sizes)],
