@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import huggingface_hub
 import pytest
 import torch
 from tests.checkpoints import published
@@ -35,7 +36,11 @@ def nothing_outside(tmp_path, monkeypatch):
     """No network, and caches of the test's own."""
     monkeypatch.setenv("AUDIFORM_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+
+    def nothing(*_, **__):
+        raise FileNotFoundError("not in the hub's cache")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", nothing)
 
 
 @pytest.fixture(scope="module")

@@ -18,11 +18,15 @@ from pydantic import BaseModel, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from audiform import models
 from audiform.checkpoints.header import FORMAT_VERSION, METADATA_KEY, CheckpointHeader, Licence
 from audiform.checkpoints.safetensors_metadata import read_safetensors_metadata
 from audiform.errors import CheckpointError
+
+#: What a network may allocate while it is built, besides its weights: windows, tables.
+BUILDING_BYTES = 256 * 2**20
 
 #: How many names an error message lists before it only counts.
 LISTED = 10
@@ -201,19 +205,47 @@ def write_aside(path: Path, content: bytes) -> None:
 def build_model(checkpoint: Checkpoint) -> nn.Module:
     """Return the network of ``checkpoint`` with its weights, in eval mode.
 
-    Strict: every parameter and buffer must be there in its shape, and nothing else. That is
-    checked on a network without memory first, so that a file cannot ask for more memory
-    than its own tensors take. The global random generator is left as it was.
+    Strict: every parameter and buffer must be there in its shape, and nothing else. A
+    configuration that asks for far more memory than the file's own tensors take is refused
+    while it is built. The global random generator is left as it was.
     """
     network = models.MODELS[checkpoint.architecture].network
-    with torch.device("meta"):
-        outline: nn.Module = network(checkpoint.config)
-    _check_spec(outline, checkpoint)
-    _check_state(outline.state_dict(), checkpoint)
-    with torch.random.fork_rng(devices=[]):
-        model: nn.Module = network(checkpoint.config)
+    held_bytes = sum(tensor.nbytes for tensor in checkpoint.state.values())
+    try:
+        with torch.random.fork_rng(devices=[]), _AllocationLimit(2 * held_bytes + BUILDING_BYTES):
+            model: nn.Module = network(checkpoint.config)
+    except (RuntimeError, MemoryError) as error:
+        raise CheckpointError(
+            f"has a configuration of which no {checkpoint.architecture!r} can be built: {error}; "
+            "use the file as it was released",
+            path=checkpoint.path,
+        ) from error
+    _check_spec(model, checkpoint)
+    _check_state(model.state_dict(), checkpoint)
     model.load_state_dict(dict(checkpoint.state), strict=True)
     return model.eval()
+
+
+class _AllocationLimit(TorchFunctionMode):
+    """Within it, new tensors may take so many bytes in all; then comes a MemoryError.
+
+    The outline on torch's "meta" device would be the exact check, but takes a second to import.
+    """
+
+    _NEW = (torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn)
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__()
+        self.left_bytes = limit_bytes
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Count what ``func`` returns, if it makes tensors."""
+        result = func(*args, **(kwargs or {}))
+        if func in self._NEW:
+            self.left_bytes -= result.nbytes
+            if self.left_bytes < 0:
+                raise MemoryError("it asks for far more memory than its tensors take")
+        return result
 
 
 def _check_spec(model: Any, checkpoint: Checkpoint) -> None:
