@@ -2,7 +2,9 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+import soundfile
 from typer.testing import CliRunner
 
 from audiform import __version__
@@ -44,3 +46,46 @@ def test_doctor_finds_nothing_wrong_here(flags) -> None:
     assert result.exit_code == 0, result.output
     if flags:
         assert json.loads(result.output)["problems"] == []
+
+
+def test_train_and_evaluate_go_together(tmp_path) -> None:
+    generator = np.random.default_rng(0)
+    for song in ("one", "two"):
+        (tmp_path / "songs" / song).mkdir(parents=True)
+        for stem in ("drums", "bass", "other", "vocals"):
+            noise = 0.1 * generator.standard_normal((88200, 2))
+            soundfile.write(tmp_path / "songs" / song / f"{stem}.wav", noise, 44100)
+    folder = str(tmp_path / "songs")
+    out = str(tmp_path / "run")
+    result = runner.invoke(
+        app, ["train", "default-tiny", "--data", folder, "-o", out, "--set", "training.max_steps=2"]
+    )
+    assert result.exit_code == 0, result.output
+    checkpoint = result.stdout.split()[-1]
+    again = runner.invoke(app, ["train", "default-tiny", "--data", folder, "-o", out])
+    assert again.exit_code == 2
+    assert "--resume" in again.output
+    scores = tmp_path / "scores.json"
+    result = runner.invoke(
+        app, ["evaluate", checkpoint, "--data", folder, "--only", "one", "-o", str(scores)]
+    )
+    assert result.exit_code == 0, result.output
+    assert "vocals" in result.stdout
+    assert json.loads(scores.read_text())["songs"][0]["name"] == "one"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["train", "no-such-recipe", "--data", "."],
+        ["train", "default"],
+        ["train", "default-tiny", "--data", ".", "--set", "nonsense"],
+        ["train", "default-tiny", "--data", ".", "--set", "training.nonsense=1"],
+    ],
+)
+def test_wrong_training_commands(arguments) -> None:
+    assert runner.invoke(app, arguments).exit_code == 2
+
+
+def test_recipes_are_listed() -> None:
+    assert "default" in runner.invoke(app, ["train", "list"]).output.split()

@@ -85,7 +85,8 @@ def test_demucs_flags(folder, checkpoint) -> None:
     song(folder / "a.wav")
     run("a.wav", "-n", checkpoint, "--two-stems=vocals", "--mp3", "--mp3-bitrate", 128,
         "--mp3-preset", 7, "-d", "cpu", "--shifts", 1, "--overlap", 0.1, "--segment", 0.4, "-j", 2,
-        "--filename", "{stem}-{track}-{trackext}.{ext}", "-o", "out", "--clip-mode", "rescale")  # fmt: skip
+        "--filename", "{stem}-{track}-{trackext}.{ext}", "-o", "out",
+        "--clip-mode", "rescale")  # fmt: skip
     assert stems_of(folder / "out" / "tiny") == ["no_vocals-a-wav.mp3", "vocals-a-wav.mp3"]
 
 
@@ -167,7 +168,9 @@ def test_skip_existing_fills_the_gaps(folder, checkpoint) -> None:
 
 def test_json_and_report(folder, checkpoint) -> None:
     song(folder / "é 日本.wav", seconds=0.2)
-    result = run("é 日本.wav", "gone.wav", "-n", checkpoint, "--json", "--report", "r.jsonl", code=1)
+    result = run(
+        "é 日本.wav", "gone.wav", "-n", checkpoint, "--json", "--report", "r.jsonl", code=1
+    )
     records = [json.loads(line) for line in result.stdout.splitlines()]
     assert [record["status"] for record in records] == ["failed", "done"]
     (line,) = (folder / "r.jsonl").read_text(encoding="utf-8").splitlines()

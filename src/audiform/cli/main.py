@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from audiform import __version__
-from audiform.cli import doctor, models, separate
+from audiform.cli import doctor, evaluate, models, separate, train
 
 app = typer.Typer(
     name="audiform",
@@ -20,6 +20,8 @@ app = typer.Typer(
 )
 app.command("separate")(separate.separate)
 app.add_typer(models.app, name="models")
+app.command("train")(train.train)
+app.command("evaluate")(evaluate.evaluate)
 app.command("doctor")(doctor.doctor)
 
 

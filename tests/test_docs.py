@@ -1,0 +1,50 @@
+"""What the documentation shows works, and what it links to is there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PYTHON = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+
+
+def relative(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/guide/python.md"])
+def test_python_blocks_run(page, monkeypatch) -> None:
+    monkeypatch.chdir(ROOT)
+    blocks = PYTHON.findall((ROOT / page).read_text(encoding="utf-8"))
+    assert blocks
+    exec(compile("\n".join(blocks), page, "exec"), {})
+
+
+@pytest.mark.parametrize("page", PAGES, ids=relative)
+def test_links_lead_somewhere(page) -> None:
+    for link in LINK.findall(page.read_text(encoding="utf-8")):
+        if not link.startswith(("http://", "https://", "#", "mailto:")):
+            assert (page.parent / link.partition("#")[0]).exists(), link
+
+
+def test_every_command_and_flag_that_is_shown_exists() -> None:
+    from typer.main import get_command
+
+    from audiform.cli.main import app
+
+    commands = get_command(app).commands
+    for page in PAGES:
+        for line in re.findall(r"^audiform .*$", page.read_text(encoding="utf-8"), re.MULTILINE):
+            words = line.partition("#")[0].split()[1:]
+            command = commands[words[0]]
+            if words[0] == "models":
+                command = command.commands[words[1]]
+            known = {name for parameter in command.params for name in parameter.opts}
+            for word in words:
+                if word.startswith("-"):
+                    assert word.partition("=")[0] in known, f"{page}: {line}"
