@@ -126,6 +126,15 @@ def test_folders_patterns_and_trees(folder, checkpoint) -> None:
     assert stems_of(folder / "pattern" / "tiny") == ["b"]
 
 
+def test_stems_of_an_earlier_run_are_no_songs(folder, checkpoint) -> None:
+    song(folder / "a.wav", seconds=0.2)
+    for _ in range(2):
+        run("-r", ".", "-n", checkpoint)
+    assert stems_of(folder / "separated" / "tiny") == ["a"]
+    run("separated/tiny/a/bass.wav", "-n", checkpoint)
+    assert stems_of(folder / "separated" / "tiny") == ["a", "bass"]
+
+
 def test_inputs_of_one_name_do_not_overwrite_each_other(folder, checkpoint) -> None:
     song(folder / "x" / "a.wav", seconds=0.2)
     song(folder / "y" / "a.wav", seconds=0.3)

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from audio_files import LOSSY, PCM, encode, label, noisy, picture, read, sine, write
 
 import audiform.io
 from audiform.errors import AudioError
 from audiform.io import AudioReader, OutputFormat, probe
+from tests.io.audio_files import LOSSY, PCM, encode, label, noisy, picture, read, sine, write
 
 #: What only FFmpeg reads (or only it writes): container, codec, sample format, ending, bits.
 FOREIGN = {

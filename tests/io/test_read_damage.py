@@ -10,10 +10,10 @@ import av
 import numpy as np
 import pytest
 import soundfile
-from audio_files import encode, noisy, picture, read, sine, write
 
 from audiform.errors import AudioError
 from audiform.io import AudioReader, OutputFormat, Tags, probe
+from tests.io.audio_files import encode, noisy, picture, read, sine, write
 
 
 def says(path, pattern):

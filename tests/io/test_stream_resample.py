@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import soxr
-from audio_files import noisy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audiform.errors import AudioError
 from audiform.io import StreamResampler, resampled_length
+from tests.io.audio_files import noisy
 
 RATES_HZ = [8000, 11025, 22050, 32000, 44100, 48000, 88200, 96000, 192000]
 

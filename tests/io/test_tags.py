@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from audio_files import LOSSY, PCM, label, picture, read, sine, write
 
 from audiform.io import Cover, OutputFormat, Tags, probe
 from audiform.io.tags import normalised
+from tests.io.audio_files import LOSSY, PCM, label, picture, read, sine, write
 
 TEXT = {
     "title": "Überfluß 日本語 🎵",

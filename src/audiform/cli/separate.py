@@ -236,6 +236,12 @@ def separate(
 
         model = name or ("htdemucs" if compat else "default")
         files, unusable = expand_inputs(inputs, recursive=recursive)
+        named = {Path(text).resolve() for text in inputs}
+        files = [
+            file  # stems of an earlier run are no songs, unless they are named one by one
+            for file in files
+            if out.resolve() not in file.path.resolve().parents or file.path.resolve() in named
+        ]
         display = _Display(as_json=as_json, verbose=verbose, num_files=len(files))
         with display:
             for failure in unusable:

@@ -28,6 +28,12 @@ _RATES_HZ = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 1200
 #: Samples by which every MP3 decoder is late; encoders count their delay without it.
 DECODER_DELAY = 528 + 1
 
+#: Where delay and padding (12 bits each) stand after the encoder's name.
+_GAPS_OFFSET = 21
+
+#: The LAME header ends with the CRC-16 of all before it in its frame.
+_LAME_CRC_BYTES = 190
+
 #: Fraunhofer's header stands at the same place in every frame.
 _VBRI_OFFSET = 4 + 32
 
@@ -106,6 +112,24 @@ def read_header(file: BinaryIO) -> FileHeader | None:
     head = file.read(4)
     frame = parse_frame(head)
     return None if frame is None else _file_header(head + file.read(frame.num_bytes - 4), frame)
+
+
+def set_num_samples(path: Path, num_samples: int) -> None:
+    """Correct the padding in the LAME header of an MP3 that must have ``num_samples``.
+
+    FFmpeg's muxer says at most one frame of it, so less than 47 samples would become 47.
+    """
+    with path.open("r+b") as file:
+        header, found = read_header(file), audio_range(file)
+        if header is None or header.num_samples in (None, num_samples) or found is None:
+            return
+        file.seek(found[0])
+        data = bytearray(file.read(_LAME_CRC_BYTES))
+        at = max(data.find(b"Lavf"), data.find(b"Lavc"), data.find(b"LAME")) + _GAPS_OFFSET
+        gaps = int.from_bytes(data[at : at + 3], "big") + header.num_samples - num_samples
+        data[at : at + 3] = gaps.to_bytes(3, "big")
+        file.seek(found[0])
+        file.write(data + _crc16(data).to_bytes(2, "big"))
 
 
 def check_complete(path: Path) -> None:
@@ -230,9 +254,22 @@ def _file_header(data: bytes, frame: FrameHeader) -> FileHeader | None:
         return FileHeader(None, None)
     num_frames = int.from_bytes(data[at : at + 4], "big")
     at += 4 + (4 if flags & 2 else 0) + (100 if flags & 4 else 0) + (4 if flags & 8 else 0)
-    encoder, gaps = data[at : at + 4], int.from_bytes(data[at + 21 : at + 24], "big")
+    encoder, gaps = (
+        data[at : at + 4],
+        int.from_bytes(data[at + _GAPS_OFFSET : at + _GAPS_OFFSET + 3], "big"),
+    )
     if encoder not in (b"LAME", b"Lavf", b"Lavc"):
         return FileHeader(num_frames, None)
     delay = (gaps >> 12) + DECODER_DELAY
     padding = max(0, (gaps & 0xFFF) - DECODER_DELAY)
     return FileHeader(num_frames, num_frames * frame.num_samples - delay - padding)
+
+
+def _crc16(data: bytes | bytearray) -> int:
+    """CRC-16/ARC, as LAME computes it."""
+    crc = 0
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0xA001 if crc & 1 else 0)
+    return crc

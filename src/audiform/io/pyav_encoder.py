@@ -11,6 +11,7 @@ import numpy as np
 from audiform.io.file_slice import FileSlice
 from audiform.io.id3 import id3_bytes
 from audiform.io.mp4_tags import tag_mp4
+from audiform.io.mpeg_frames import set_num_samples
 from audiform.io.tags import Tags
 from audiform.io.vorbis_comment import retag_ogg
 
@@ -77,6 +78,8 @@ class PyavEncoder:
         self._output.mux(self._stream.encode(None))
         self._output.close()
         self._file.close()
+        if self.container == "mp3":
+            set_num_samples(self.path, self._num_encoded)
         if not self.tags:
             return
         if self.container == "mp4":
