@@ -8,6 +8,7 @@ import soundfile
 from typer.testing import CliRunner
 
 from audiform import __version__
+from audiform.checkpoints import write_checkpoint
 from audiform.cli.main import app
 
 runner = CliRunner()
@@ -89,3 +90,29 @@ def test_wrong_training_commands(arguments) -> None:
 
 def test_recipes_are_listed() -> None:
     assert "default" in runner.invoke(app, ["train", "list"]).output.split()
+
+
+def test_models_are_imported_exported_and_verified(tmp_path) -> None:
+    from tests.models_for_tests import TINY_HTDEMUCS, tiny_htdemucs
+
+    network = tiny_htdemucs()
+    ours = write_checkpoint(
+        tmp_path / "tiny.safetensors",
+        architecture="htdemucs",
+        config=TINY_HTDEMUCS,
+        state=network.state_dict(),
+        sources=TINY_HTDEMUCS.sources,
+        sample_rate=44100,
+    )
+    for format in ("demucs-th", "demucs-hf"):
+        out = tmp_path / format
+        result = runner.invoke(app, ["models", "export", str(ours), "--to", format, "-o", str(out)])
+        assert result.exit_code == 0, result.output
+    (package,) = (tmp_path / "demucs-th").glob("*.th")
+    again = str(tmp_path / "again.safetensors")
+    assert runner.invoke(app, ["models", "import", str(package), "-o", again]).exit_code == 0
+    assert runner.invoke(app, ["models", "import", str(package), "-o", again]).exit_code == 2
+    result = runner.invoke(app, ["models", "verify", again])
+    assert result.exit_code == 0
+    assert "whole" in result.output
+    assert runner.invoke(app, ["models", "list", "--repo", str(tmp_path / "demucs-hf")]).output

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from audiform.cli.exit_codes import SOME_FAILED, errors_as_exit_codes
+from audiform.cli.exit_codes import errors_as_exit_codes
 
 if TYPE_CHECKING:
     from audiform.checkpoints import CatalogEntry
@@ -18,6 +19,14 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
 )
+
+
+class ExportFormat(StrEnum):
+    """Formats of other programs that can be written."""
+
+    demucs_hf = "demucs-hf"
+    demucs_th = "demucs-th"
+
 
 Name = Annotated[str, typer.Argument(help="A name of `audiform models list`, or a path.")]
 Repo = Annotated[Path | None, typer.Option("--repo", help="Look in this folder instead.")]
@@ -128,23 +137,41 @@ def import_(
     out: Annotated[Path, typer.Option("-o", "--out", help="The .safetensors to write.")],
 ) -> None:
     """Convert a checkpoint of another program into a file of ours."""
-    from audiform.checkpoints import read_any, write_checkpoint
+    from audiform.checkpoints import convert
+    from audiform.errors import ConfigError
 
     with errors_as_exit_codes():
-        checkpoint = read_any(file)
         if out.exists():
-            print(f"error: {out} exists; delete it or choose another name")
-            raise typer.Exit(SOME_FAILED)
-        header = checkpoint.header
-        write_checkpoint(
-            out,
-            architecture=checkpoint.architecture,
-            config=checkpoint.config,
-            state=checkpoint.state,
-            sources=header.sources,
-            sample_rate=header.sample_rate,
-            licence=header.licence,
-            scores=header.scores,
-            training=header.training,
-        )
-        print(out)
+            raise ConfigError(f"{out} exists; delete it or choose another name")
+        print(convert(file, out))
+
+
+@app.command()
+def export(
+    name: Name,
+    to: Annotated[ExportFormat, typer.Option("--to", help="What to write.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder to write into.")] = Path(),
+    repo: Repo = None,
+) -> None:
+    """Write a model in the format of another program.
+
+    [bold]demucs-hf[/]: NAME.yaml and SIGNATURE.safetensors, for a repository on the Hugging Face
+    hub or [dim]demucs --repo[/]; [bold]demucs-th[/]: one .th package.
+    """
+    from audiform.checkpoints import export_hub, export_th, resolve
+    from audiform.errors import ConfigError
+
+    with errors_as_exit_codes():
+        package = resolve(name, repo=repo)
+        if len(package.members) > 1:
+            raise ConfigError(
+                f"{package.name!r} is a bag of {len(package.members)} networks; export its members "
+                f"one by one: {', '.join(member.signature for member in package.members)}"
+            )
+        checkpoint = package.members[0].read()
+        out.mkdir(parents=True, exist_ok=True)
+        if to is ExportFormat.demucs_th:
+            print(export_th(checkpoint, out))
+        else:
+            for path in export_hub(checkpoint, out, name=package.name):
+                print(path)

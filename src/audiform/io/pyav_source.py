@@ -21,13 +21,19 @@ from audiform.io.mp4_boxes import movie_timescale
 from audiform.io.mpeg_frames import walk
 from audiform.io.probe import MP4, AudioInfo, first_audio_stream, open_container
 
+#: LAME's field for the padding at the end of an MP3 has 12 bits.
+_MAX_MP3_PADDING = 4095
+
 #: Codecs whose decoders check sums or structure and, told so, refuse damage.
 _STRICT_CODECS = frozenset({"flac", "alac", "wavpack", "tta", "ape", "aac", "truehd", "mlp"})
 
 
 def pyav_blocks(info: AudioInfo, block_samples: int) -> Iterator[np.ndarray]:
     """Yield float32 blocks (channels, n <= block_samples); raises :class:`AudioError`."""
-    return _regrouped(_trimmed(info), block_samples)
+    pieces = _trimmed(info)
+    if info.container == "mp3" and info.num_samples is not None:
+        pieces = _without_padding(pieces, info.num_samples)
+    return _regrouped(pieces, block_samples)
 
 
 def _regrouped(pieces: Iterator[np.ndarray], block_samples: int) -> Iterator[np.ndarray]:
@@ -46,6 +52,25 @@ def _regrouped(pieces: Iterator[np.ndarray], block_samples: int) -> Iterator[np.
         pending, held = [joined[:, whole:]], held - whole
     if held:
         yield np.concatenate(pending, axis=1)
+
+
+def _without_padding(pieces: Iterator[np.ndarray], num_samples: int) -> Iterator[np.ndarray]:
+    """Drop what follows ``num_samples``, unless it is more than padding: files joined as one.
+
+    FFmpeg drops padding from the last packet only; short files have more of it.
+    """
+    beyond: list[np.ndarray] = []
+    left = num_samples
+    for piece in pieces:
+        if left:
+            yield piece[:, :left]
+        if piece.shape[1] > left:
+            beyond.append(piece[:, left:])
+        left = max(0, left - piece.shape[1])
+        if sum(part.shape[1] for part in beyond) > _MAX_MP3_PADDING:
+            yield from beyond
+            yield from pieces
+            return
 
 
 def _trimmed(info: AudioInfo) -> Iterator[np.ndarray]:

@@ -51,8 +51,8 @@ class HTDemucsConfig(BaseModel):
     sample_rate: int = Field(44100, gt=0)
     segment_seconds: Fraction = Field(Fraction(39, 5), gt=0)
     hidden_channels: int = Field(48, ge=1)
-    growth: int = Field(2, ge=1)
-    depth: int = Field(4, ge=1)
+    growth: int = Field(2, ge=1, le=16)
+    depth: int = Field(4, ge=1, le=8)
     n_fft: int = Field(4096, ge=16)
     kernel_size: int = Field(8, ge=4, multiple_of=4)
     stride: int = Field(4, ge=2)
@@ -62,13 +62,13 @@ class HTDemucsConfig(BaseModel):
     norm_groups: int = Field(4, ge=1)
     encoder_branches: bool = True
     decoder_branches: bool = True
-    branch_depth: int = Field(2, ge=1)
+    branch_depth: int = Field(2, ge=1, le=16)
     branch_compression: float = Field(8.0, gt=0)
     branch_initial_gain: float = 1e-3
     frequency_embedding: float = Field(0.2, ge=0)
     frequency_embedding_scale: float = Field(10.0, gt=0)
     bottom_channels: int = Field(512, ge=0)
-    transformer_layers: int = Field(5, ge=0)
+    transformer_layers: int = Field(5, ge=0, le=64)
     transformer_heads: int = Field(8, ge=1)
     transformer_hidden_scale: float = Field(4.0, gt=0)
     transformer_cross_first: bool = False
