@@ -255,3 +255,10 @@ def test_a_cover_is_no_video(tmp_path):
     for format in LOSSY:
         path = write(tmp_path / "a", sine(5000), format, 48000, tags=tags).path
         assert read(path).shape == (2, 5000)
+
+
+def test_two_mp3_files_joined_into_one(tmp_path):
+    """The header speaks of the first only; what follows is more than padding and is kept."""
+    path = write(tmp_path / "a.mp3", noisy(30_000), OutputFormat("mp3")).path
+    path.write_bytes(path.read_bytes() * 2)
+    assert 60_000 <= read(path).shape[1] <= 60_000 + 4 * 1152

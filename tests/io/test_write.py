@@ -79,12 +79,17 @@ def test_size_estimate_is_an_upper_bound(tmp_path, name):
     assert size <= estimate < 8 * size + 100_000
 
 
-def test_the_header_of_a_short_mp3_has_a_right_checksum(tmp_path):
-    """The same correction on a file that needs none must give the sum that FFmpeg wrote."""
-    data = write(tmp_path / "a", sine(5000), OutputFormat("mp3")).path.read_bytes()
-    assert mpeg_frames._crc16(data[:190]) == int.from_bytes(data[190:192], "big")
-    short = write(tmp_path / "b", sine(3), OutputFormat("mp3")).path.read_bytes()
-    assert mpeg_frames._crc16(short[:190]) == int.from_bytes(short[190:192], "big")
+@pytest.mark.parametrize("num_channels", [1, 2])
+@pytest.mark.parametrize("sample_rate", [8000, 44100])
+@pytest.mark.parametrize("num_samples", [3, 5000])
+def test_the_header_of_an_mp3_has_a_right_checksum(
+    tmp_path, num_samples, sample_rate, num_channels
+):
+    """That of the long one is FFmpeg's, that of the short one was corrected by us."""
+    samples = sine(num_samples, num_channels)
+    data = write(tmp_path / "a", samples, OutputFormat("mp3"), sample_rate).path.read_bytes()
+    crc_at = data.index(b"Info") + 154
+    assert mpeg_frames.lame_crc(data, crc_at) == int.from_bytes(data[crc_at : crc_at + 2], "big")
 
 
 def test_sixteen_bits_survive_reading_and_writing(tmp_path):

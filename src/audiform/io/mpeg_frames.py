@@ -31,8 +31,11 @@ DECODER_DELAY = 528 + 1
 #: Where delay and padding (12 bits each) stand after the encoder's name.
 _GAPS_OFFSET = 21
 
-#: The LAME header ends with the CRC-16 of all before it in its frame.
-_LAME_CRC_BYTES = 190
+#: From "Xing" or "Info": to the encoder's name (with all optional fields, as LAME and FFmpeg
+#: write them), and to the CRC-16, which is that of the frame's first 190 bytes.
+_LAME_OFFSET = 120
+_LAME_CRC_OFFSET = 154
+_LAME_CRC_RANGE = 190
 
 #: Fraunhofer's header stands at the same place in every frame.
 _VBRI_OFFSET = 4 + 32
@@ -124,12 +127,28 @@ def set_num_samples(path: Path, num_samples: int) -> None:
         if header is None or header.num_samples in (None, num_samples) or found is None:
             return
         file.seek(found[0])
-        data = bytearray(file.read(_LAME_CRC_BYTES))
-        at = max(data.find(b"Lavf"), data.find(b"Lavc"), data.find(b"LAME")) + _GAPS_OFFSET
+        data = bytearray(file.read(_LAME_CRC_RANGE + 2))
+        frame = parse_frame(bytes(data[:4]))
+        assert frame is not None and header.num_samples is not None
+        crc_at = 4 + frame.side_info_bytes + _LAME_CRC_OFFSET
+        at = crc_at - _LAME_CRC_OFFSET + _LAME_OFFSET + _GAPS_OFFSET
         gaps = int.from_bytes(data[at : at + 3], "big") + header.num_samples - num_samples
         data[at : at + 3] = gaps.to_bytes(3, "big")
+        data[crc_at : crc_at + 2] = lame_crc(data, crc_at).to_bytes(2, "big")
         file.seek(found[0])
-        file.write(data + _crc16(data).to_bytes(2, "big"))
+        file.write(data)
+
+
+def lame_crc(data: bytes | bytearray, crc_at: int) -> int:
+    """CRC-16/ARC of a frame with a LAME header, whose own place ``crc_at`` counts as zero."""
+    data = bytearray(data[:_LAME_CRC_RANGE])
+    data[crc_at : crc_at + 2] = bytes(2) if crc_at < _LAME_CRC_RANGE else b""
+    crc = 0
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0xA001 if crc & 1 else 0)
+    return crc
 
 
 def check_complete(path: Path) -> None:
@@ -263,13 +282,3 @@ def _file_header(data: bytes, frame: FrameHeader) -> FileHeader | None:
     delay = (gaps >> 12) + DECODER_DELAY
     padding = max(0, (gaps & 0xFFF) - DECODER_DELAY)
     return FileHeader(num_frames, num_frames * frame.num_samples - delay - padding)
-
-
-def _crc16(data: bytes | bytearray) -> int:
-    """CRC-16/ARC, as LAME computes it."""
-    crc = 0
-    for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = crc >> 1 ^ (0xA001 if crc & 1 else 0)
-    return crc
