@@ -260,7 +260,7 @@ def test_describe_what_is_not_here():
     assert about["missing"] == []
     assert about["hub_revision"] is None
     assert about["files"][0]["path"] is None
-    assert "offline" in about["files"][0]["problem"]
+    assert "models fetch" in about["files"][0]["problem"]
     assert describe("mdx_q")["missing"] == ["demucs", "hdemucs", "diffq"]
 
 

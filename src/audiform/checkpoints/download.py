@@ -7,6 +7,7 @@ sources one by one. Each place that failed is in the final message, with its rea
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import urllib.error
 import urllib.request
@@ -149,6 +150,9 @@ def _fetch_hub(source: HubSource, on_progress: OnProgress, *, offline: bool) -> 
         raise _Failed(f"huggingface_hub cannot be imported ({error})") from error
     drew = not are_progress_bars_disabled()
     disable_progress_bars()
+    its_log = logging.getLogger("huggingface_hub")  # it warns of each try; we report the last
+    level = its_log.level
+    its_log.setLevel(logging.ERROR)
     try:
         path = Path(
             hf_hub_download(
@@ -162,6 +166,7 @@ def _fetch_hub(source: HubSource, on_progress: OnProgress, *, offline: bool) -> 
         reason = str(error).strip().split("\n")[0][:300]
         raise _Failed(f"{type(error).__name__}: {reason}") from error
     finally:
+        its_log.setLevel(level)
         if drew:
             enable_progress_bars()
     on_progress(path.stat().st_size, path.stat().st_size)

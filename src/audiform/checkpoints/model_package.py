@@ -411,8 +411,9 @@ def _local_entry(name: str, members: tuple[str, ...]) -> CatalogEntry:
 def _describe_member(member: Member) -> dict[str, Any]:
     try:
         path = member.path
-    except CheckpointError as error:
-        return {"signature": member.signature, "path": None, "problem": str(error)}
+    except CheckpointError:
+        missing = "not on this machine; `audiform models fetch` gets it"
+        return {"signature": member.signature, "path": None, "problem": missing}
     about: dict[str, Any] = {"signature": member.signature, "path": str(path), "problem": None}
     try:
         if path.suffix == ".safetensors" and METADATA_KEY in read_safetensors_metadata(path):
