@@ -69,8 +69,9 @@ def separate_blocks(
 ) -> Iterator[StemBlock]:
     """Separate ``blocks`` of ``num_channels`` at ``sample_rate``; the stems have ``output_rate``.
 
-    All blocks together are exactly as long as the track at that rate; ``num_samples`` (the
-    track's length, where known) is only for ``on_progress``.
+    All blocks together are exactly as long as the track at that rate. ``on_progress`` is told
+    after each block how many samples of the track are separated, and ``num_samples`` (the
+    track's length, where known).
     """
     to_model = StreamResampler(
         from_rate_hz=sample_rate, to_rate_hz=spec.sample_rate, num_channels=spec.audio_channels
@@ -99,14 +100,15 @@ def separate_blocks(
             stems=stems.reshape(num_sources, num_channels, stems.shape[1]),
         )
 
-    done = 0
+    done = ready = 0
     for block in blocks:
         queue.push(mixture_to_output.push(block))
         adapted = to_model.push(to_model_channels(block, audio_channels=spec.audio_channels))
         stems = stems_to_output.push(as_track(stream.push(torch.from_numpy(adapted))))
         done += block.shape[1]
+        ready += stems.shape[1]
         if on_progress is not None:
-            on_progress(done, num_samples)
+            on_progress(ready * sample_rate // output_rate, num_samples)
         if stems.shape[1]:
             yield joined(stems)
 
@@ -115,5 +117,7 @@ def separate_blocks(
     parts = [as_track(stream.push(torch.from_numpy(to_model.finish()))), as_track(stream.finish())]
     last = stems_to_output.push(np.concatenate(parts, axis=1))
     stems = np.concatenate([last, stems_to_output.finish(output_length)], axis=1)
+    if on_progress is not None:
+        on_progress(done, num_samples)
     if stems.shape[1]:
         yield joined(stems)
