@@ -93,8 +93,6 @@ def plan_windows(
             "choose a shorter one or leave it out"
         )
     join = spec.join if overlap is None else OverlapAdd(overlap)
-    if isinstance(join, CentreCrop) and segment <= 2 * join.context_samples + join.fade_samples:
-        join = OverlapAdd()  # too short for its context
     if isinstance(join, OverlapAdd):
         return _overlap_add(model, join, segment)
     return _centre_crop(join, segment)
@@ -119,14 +117,13 @@ def _overlap_add(model: SeparationModel, join: OverlapAdd, segment: int) -> Wind
 
 
 def _centre_crop(join: CentreCrop, segment: int) -> WindowPlan:
-    body = segment - 2 * join.context_samples
-    fade = min(join.fade_samples, 2 * join.context_samples, body) // 2 * 2
+    fade = min(join.fade_samples, 2 * join.context_samples, segment) // 2 * 2
     ramp = (torch.arange(fade, dtype=torch.float32) + 0.5) / max(1, fade)
-    weights = torch.cat([ramp, torch.ones(body - fade), ramp.flip(0)])
+    fed = segment + 2 * join.context_samples
     return WindowPlan(
-        stride=body,
+        stride=segment,
         lead=fade // 2,
         on_a_grid=True,
-        weights=weights,
-        input_samples=lambda _: segment,
+        weights=torch.cat([ramp, torch.ones(segment - fade), ramp.flip(0)]),
+        input_samples=lambda _: fed,
     )
