@@ -18,7 +18,7 @@ from jaxtyping import Complex
 from torch import Tensor, nn
 
 from audiform.training.config import TrainingConfig
-from audiform.training.losses import spectral_distortion
+from audiform.training.losses import relative_error
 from audiform.training.state import TrainingState
 
 Spectra = Complex[Tensor, "batch source channel bin frame"]
@@ -101,7 +101,7 @@ def train(
             coming = drawer.submit(draw_batch, batch_generator(config.seed, state.step + 1))
             with torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "bfloat16"):
                 estimated = estimate(state.network, reference.sum(dim=1))
-            losses = spectral_distortion(estimate=estimated, reference=reference).mean(dim=0)
+            losses = relative_error(estimate=estimated, reference=reference).mean(dim=0)
             state.optimiser.zero_grad(set_to_none=True)
             (losses @ weights).backward()
             nn.utils.clip_grad_norm_(state.network.parameters(), config.max_gradient_norm)
@@ -117,7 +117,7 @@ def train(
                     "step": state.step,
                     "seconds": round(state.seconds, 1),
                     "learning_rate": round(rate, 7),
-                    "loss_db": [round(value, 3) for value in mean.tolist()],
+                    "loss": [round(value, 4) for value in mean.tolist()],
                 }
                 with (folder / LOG_FILE).open("a") as file:
                     file.write(json.dumps(line) + "\n")
