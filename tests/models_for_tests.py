@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from audiform.dsp.level import MonoDeviation, NoStatistic
 from audiform.models.band_split import BandSplitConfig
+from audiform.models.demucs import DemucsConfig
+from audiform.models.hdemucs import HDemucsConfig
 from audiform.models.htdemucs import HTDemucs, HTDemucsConfig
 from audiform.protocols import Analysis, CentreCrop, OverlapAdd, SeparationSpec
 
@@ -26,6 +28,32 @@ TINY_HTDEMUCS = HTDemucsConfig(
     transformer_hidden_scale=2.0,
     branch_compression=4.0,
     segment_seconds=Fraction(1, 2),
+)
+TINY_DEMUCS = DemucsConfig(
+    hidden_channels=4,
+    depth=3,
+    norm_starts=1,
+    norm_groups=2,
+    lstm_layers=1,
+    decoder_branches=True,
+    branch_compression=2.0,
+    branch_attention_starts=1,
+    branch_lstm_starts=2,
+    segment_seconds=Fraction(1, 5),
+)
+TINY_HDEMUCS = HDemucsConfig(
+    hidden_channels=4,
+    n_fft=256,
+    depth=4,
+    norm_starts=2,
+    norm_groups=2,
+    decoder_branches=True,
+    branch_compression=4.0,
+    branch_attention_starts=2,
+    branch_lstm_starts=3,
+    band_edges=(0.25, 0.5),
+    banded_levels=1,
+    segment_seconds=Fraction(3, 20),
 )
 TINY_BAND_SPLIT = BandSplitConfig(
     n_fft=512,

@@ -261,7 +261,7 @@ def test_describe_what_is_not_here():
     assert about["hub_revision"] is None
     assert about["files"][0]["path"] is None
     assert "models fetch" in about["files"][0]["problem"]
-    assert describe("mdx_q")["missing"] == ["demucs", "hdemucs", "diffq"]
+    assert describe("mdx_q")["missing"] == ["diffq"]
 
 
 def test_describe_what_is_here(repo, files):

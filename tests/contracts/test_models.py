@@ -10,12 +10,19 @@ from pydantic import ValidationError
 from audiform.models import MODELS
 from audiform.models.band_split import BandSplitConfig
 from audiform.protocols import SeparationModel
-from tests.models_for_tests import TINY_BAND_SPLIT, TINY_HTDEMUCS
+from tests.models_for_tests import TINY_BAND_SPLIT, TINY_DEMUCS, TINY_HDEMUCS, TINY_HTDEMUCS
 
-TINY = {"htdemucs": TINY_HTDEMUCS, "band-split": TINY_BAND_SPLIT}
+TINY = {
+    "band-split": TINY_BAND_SPLIT,
+    "demucs": TINY_DEMUCS,
+    "hdemucs": TINY_HDEMUCS,
+    "htdemucs": TINY_HTDEMUCS,
+}
 KEYS = Path(__file__).parent / "state_keys.json"
 #: A key's bias shifts all scores of a query alike, which the softmax takes out again.
 ZERO_BY_CONSTRUCTION = {"query_key_value.bias": "the middle third: the bias of the keys"}
+#: The same in local attention, where the keys have a layer of their own: rounding is left.
+ONLY_ROUNDING = ".key.bias"
 
 every_model = pytest.mark.parametrize("name", MODELS)
 
@@ -123,6 +130,8 @@ def test_every_parameter_learns(name) -> None:
         gradient = parameter.grad
         if any(key.endswith(part) for part in ZERO_BY_CONSTRUCTION):
             gradient = gradient.chunk(3)[0]
+        if key.endswith(ONLY_ROUNDING):
+            continue
         assert gradient.abs().max() > 0, key
 
 

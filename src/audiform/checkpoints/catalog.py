@@ -14,7 +14,7 @@ from audiform.checkpoints.download import HubSource, Source, UrlSource
 from audiform.checkpoints.header import Licence
 
 #: What a model can require that this version has: architectures, or reading DiffQ weights.
-SUPPORTED = frozenset({"htdemucs", "band-split"})
+SUPPORTED = frozenset({"band-split", "demucs", "hdemucs", "htdemucs"})
 
 #: The name of the model that comes with the package, and its file in the package.
 DEFAULT = "default"

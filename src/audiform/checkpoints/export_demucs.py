@@ -1,8 +1,8 @@
-"""Our HT Demucs checkpoints written as packages that the published ``demucs`` 4.1.0 loads.
+"""Our Demucs checkpoints written as packages that the published ``demucs`` 4.1.0 loads.
 
 Two layouts, the same as :mod:`audiform.checkpoints.import_demucs` reads: the hub's (a bag's
-YAML and safetensors) and ``.th``. Nothing of ``demucs`` is imported: its class is written
-as a name.
+YAML and safetensors) and ``.th``. Nothing of ``demucs`` is imported: its classes are written
+as names.
 """
 
 from __future__ import annotations
@@ -21,14 +21,12 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from audiform.checkpoints import htdemucs_names
 from audiform.checkpoints.bag import is_signature
 from audiform.checkpoints.file import Checkpoint, write_aside
+from audiform.checkpoints.published_classes import CLASSES, PublishedClass
+from audiform.checkpoints.published_names import renamed
 from audiform.checkpoints.restricted_pickle import GlobalName
 from audiform.errors import CheckpointError, ConfigError
-from audiform.models.htdemucs import HTDemucsConfig
-
-_CLASS = GlobalName("demucs.htdemucs.HTDemucs")
 
 
 def export_hub(
@@ -46,7 +44,7 @@ def export_hub(
     signature = _signature(state)
     weights = Path(folder) / f"{signature}.safetensors"
     metadata = {
-        "klass": _CLASS.name,
+        "klass": _class(checkpoint)[0],
         "args": "[]",
         "kwargs": json.dumps(options, default=_encoded_fraction),
         "licence": checkpoint.header.licence.model_dump_json(),
@@ -61,7 +59,7 @@ def export_th(checkpoint: Checkpoint, folder: str | Path, *, half: bool = True) 
     """Write ``<signature>-<sha256>.th`` and return its path; ``demucs --repo FOLDER`` finds it."""
     state = _published_state(checkpoint, half=half)
     package = {
-        "klass": _CLASS,
+        "klass": GlobalName(_class(checkpoint)[0]),
         "args": (),
         "kwargs": _options(checkpoint),
         "state": state,
@@ -82,30 +80,34 @@ def _check_name(name: str) -> None:
         )
 
 
+def _class(checkpoint: Checkpoint) -> tuple[str, PublishedClass]:
+    """Return the published class and its name; of several names the first is the usual one."""
+    for name, published in CLASSES.items():
+        if isinstance(checkpoint.config, published.config):
+            return name, published
+    raise CheckpointError(
+        f"holds a model of the architecture {checkpoint.architecture!r}, and the Demucs package "
+        f"has only {', '.join(sorted({item.architecture for item in CLASSES.values()}))}; export "
+        "one of these",
+        path=checkpoint.path,
+    )
+
+
 def _options(checkpoint: Checkpoint) -> dict[str, Any]:
-    return htdemucs_names.options_from_config(_config(checkpoint))
-
-
-def _config(checkpoint: Checkpoint) -> HTDemucsConfig:
-    if not isinstance(checkpoint.config, HTDemucsConfig):
-        raise CheckpointError(
-            f"holds a model of the architecture {checkpoint.architecture!r}, and the Demucs "
-            "package has only Demucs models; export an htdemucs",
-            path=checkpoint.path,
-        )
-    return checkpoint.config
+    return _class(checkpoint)[1].options_from_config(checkpoint.config)
 
 
 def _published_state(checkpoint: Checkpoint, *, half: bool) -> dict[str, Tensor]:
-    prefixes = htdemucs_names.parameter_prefixes(_config(checkpoint))
+    published_class = _class(checkpoint)[1]
+    prefixes = published_class.parameter_prefixes(checkpoint.config)
     back = {ours: published for published, ours in prefixes.items()}
     state = {}
     for name, tensor in checkpoint.state.items():
-        published = htdemucs_names.renamed(name, back)
+        published = renamed(name, back)
         if published is None:
             raise CheckpointError(
-                f"has the tensor {name!r}, which HT Demucs does not have; build the model from "
-                "it first to see all that is wrong",
+                f"has the tensor {name!r}, which {published_class.title} does not have; build "
+                "the model from it first to see all that is wrong",
                 path=checkpoint.path,
             )
         state[published] = tensor.to(torch.float16 if half else torch.float32).contiguous()

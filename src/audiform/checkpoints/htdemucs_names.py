@@ -6,12 +6,19 @@ Published names: the package ``demucs`` 4.1.0, class ``demucs.htdemucs.HTDemucs`
 
 from __future__ import annotations
 
-import reprlib
 from collections.abc import Mapping
-from fractions import Fraction
 from typing import Any
 
-from audiform.errors import ConfigError
+from audiform.checkpoints.published_names import (
+    HYBRID_DECODER_LAYER,
+    HYBRID_ENCODER_LAYER,
+    Names,
+    OptionTable,
+    branch_names,
+    branches_of_mode,
+    whole_samples,
+    within,
+)
 from audiform.models.htdemucs import HTDemucsConfig
 
 #: Published option, our field, the published default: both mean the same.
@@ -94,95 +101,38 @@ DEFAULT_BRANCH_MODE = 1
 DEFAULT_SEGMENT = 10
 
 
+OPTIONS = OptionTable(
+    title="HT Demucs",
+    renamed=RENAMED_OPTIONS,
+    fixed=FIXED_OPTIONS,
+    ignored=IGNORED_OPTIONS,
+    own={"segment": DEFAULT_SEGMENT, "dconv_mode": DEFAULT_BRANCH_MODE},
+)
+
+
 def config_from_options(options: Mapping[str, Any]) -> HTDemucsConfig:
     """Return our configuration for the published keyword arguments.
 
     Raises :class:`ConfigError` for an option that is unknown, or that our network does not
     have in this value. What remains, pydantic judges.
     """
-    ours = {name: field for name, field, _ in RENAMED_OPTIONS}
-    values: dict[str, Any] = {field: default for _, field, default in RENAMED_OPTIONS}
-    segment, branch_mode = DEFAULT_SEGMENT, DEFAULT_BRANCH_MODE
-    for name, value in options.items():
-        if name in ours:
-            values[ours[name]] = value
-        elif name == "sources":
-            values["sources"] = tuple(value)
-        elif name == "segment":
-            segment = value
-        elif name == "dconv_mode":
-            branch_mode = value
-        elif name in FIXED_OPTIONS:
-            _check_fixed(name, value)
-        elif name not in IGNORED_OPTIONS:
-            raise ConfigError(
-                f"it has the option {name} = {reprlib.repr(value)}, which HT Demucs of audiform "
-                "does not know; install a newer audiform"
-            )
-    if "sources" not in values:
-        raise ConfigError("it names no sources; use the file as it was released")
-    values["segment_seconds"] = _whole_samples(segment, values["sample_rate"])
-    values["encoder_branches"] = bool(branch_mode & 1)
-    values["decoder_branches"] = bool(branch_mode & 2)
-    return HTDemucsConfig.model_validate(values)
+    values, own = OPTIONS.read(options)
+    values["segment_seconds"] = whole_samples(own["segment"], values["sample_rate"])
+    return HTDemucsConfig.model_validate(values | branches_of_mode(own["dconv_mode"]))
 
 
 def options_from_config(config: HTDemucsConfig) -> dict[str, Any]:
     """Return the published keyword arguments for our configuration."""
-    options: dict[str, Any] = {name: getattr(config, field) for name, field, _ in RENAMED_OPTIONS}
-    return options | {
+    return OPTIONS.write(config) | {
         "sources": list(config.sources),
         "segment": config.segment_seconds,
         "dconv_mode": config.encoder_branches + 2 * config.decoder_branches,
     }
 
 
-def _check_fixed(name: str, value: Any) -> None:
-    expected = FIXED_OPTIONS[name]
-    if value == expected or (expected is None and not value):
-        return
-    raise ConfigError(
-        f"it has the option {name} = {reprlib.repr(value)}, and HT Demucs of audiform exists "
-        f"only with {name} = {expected!r}; use it with the package that wrote it"
-    )
-
-
-def _whole_samples(segment: Any, sample_rate: Any) -> Any:
-    """Return a segment given as a float as the fraction that has as many samples."""
-    if isinstance(segment, float) and isinstance(sample_rate, int):
-        return Fraction(int(segment * sample_rate), sample_rate)
-    return segment
-
-
 # Beginnings of parameter names, published and ours; # is a number.
 
-_Table = tuple[tuple[str, str], ...]
-
-_ENCODER_LAYER: _Table = (
-    ("conv.", "convolution."),
-    ("norm1.", "convolution_norm."),
-    ("dconv.layers.#.0.", "branches.branches.#.0."),
-    ("dconv.layers.#.1.", "branches.branches.#.1."),
-    ("dconv.layers.#.3.", "branches.branches.#.3."),
-    ("dconv.layers.#.4.", "branches.branches.#.4."),
-    ("dconv.layers.#.6.scale", "branches.branches.#.6.gain"),
-    ("rewrite.", "gate."),
-    ("norm2.", "gate_norm."),
-)
-
-_DECODER_LAYER: _Table = (
-    ("conv_tr.", "convolution."),
-    ("norm2.", "convolution_norm."),
-    ("dconv.layers.#.0.", "branches.branches.#.0."),
-    ("dconv.layers.#.1.", "branches.branches.#.1."),
-    ("dconv.layers.#.3.", "branches.branches.#.3."),
-    ("dconv.layers.#.4.", "branches.branches.#.4."),
-    ("dconv.layers.#.6.scale", "branches.branches.#.6.gain"),
-    ("rewrite.", "gate."),
-    ("norm1.", "gate_norm."),
-)
-
-_TRANSFORMER_LAYER: _Table = (
+_TRANSFORMER_LAYER: Names = (
     ("norm1.", "attention_norm."),
     ("gamma_1.scale", "attention_gain.gain"),
     ("linear1.", "feed_forward.expand."),
@@ -191,14 +141,14 @@ _TRANSFORMER_LAYER: _Table = (
     ("norm_out.", "norm_out."),
 )
 
-_SELF_LAYER: _Table = (
+_SELF_LAYER: Names = (
     *_TRANSFORMER_LAYER,
     ("self_attn.in_proj_", "attention.query_key_value."),
     ("self_attn.out_proj.", "attention.output."),
     ("norm2.", "feed_forward_norm."),
 )
 
-_CROSS_LAYER: _Table = (
+_CROSS_LAYER: Names = (
     *_TRANSFORMER_LAYER,
     ("cross_attn.in_proj_", "attention.query_key_value."),
     ("cross_attn.out_proj.", "attention.output."),
@@ -217,10 +167,10 @@ _SINGLE = (
 )
 
 _LEVELS = (
-    ("encoder.#.", "spectrum_encoder.#.", _ENCODER_LAYER),
-    ("tencoder.#.", "waveform_encoder.#.", _ENCODER_LAYER),
-    ("decoder.#.", "spectrum_decoder.#.", _DECODER_LAYER),
-    ("tdecoder.#.", "waveform_decoder.#.", _DECODER_LAYER),
+    ("encoder.#.", "spectrum_encoder.#.", HYBRID_ENCODER_LAYER),
+    ("tencoder.#.", "waveform_encoder.#.", HYBRID_ENCODER_LAYER),
+    ("decoder.#.", "spectrum_decoder.#.", HYBRID_DECODER_LAYER),
+    ("tdecoder.#.", "waveform_decoder.#.", HYBRID_DECODER_LAYER),
 )
 
 _TRANSFORMER_BRANCHES = (
@@ -232,36 +182,18 @@ _TRANSFORMER_BRANCHES = (
 def parameter_prefixes(config: HTDemucsConfig) -> dict[str, str]:
     """Return the beginning of each parameter's published name and of ours."""
     prefixes = dict(_SINGLE)
+    branches = branch_names("dconv.", depth=config.branch_depth)
     for published, ours, layer in _LEVELS:
-        for level in range(config.depth):
-            _add(prefixes, published, ours, layer, level, branches=config.branch_depth)
+        for level in map(str, range(config.depth)):
+            prefixes |= within(
+                published.replace("#", level), ours.replace("#", level), layer + branches
+            )
     for published, ours in _TRANSFORMER_BRANCHES:
         for index in range(config.transformer_layers):
             is_cross = index % 2 == (0 if config.transformer_cross_first else 1)
-            layer = _CROSS_LAYER if is_cross else _SELF_LAYER
-            _add(prefixes, published, ours, layer, index, branches=1)
-    return prefixes
-
-
-def _add(
-    prefixes: dict[str, str],
-    published: str,
-    ours: str,
-    layer: _Table,
-    number: int,
-    *,
-    branches: int,
-) -> None:
-    for theirs, mine in layer:
-        for branch in range(branches if "#" in theirs else 1):
-            prefixes[published.replace("#", str(number)) + theirs.replace("#", str(branch))] = (
-                ours.replace("#", str(number)) + mine.replace("#", str(branch))
+            prefixes |= within(
+                published.replace("#", str(index)),
+                ours.replace("#", str(index)),
+                _CROSS_LAYER if is_cross else _SELF_LAYER,
             )
-
-
-def renamed(name: str, prefixes: Mapping[str, str]) -> str | None:
-    """Return ``name`` with its beginning replaced, or None where no beginning fits."""
-    for end in range(len(name), 0, -1):
-        if name[:end] in prefixes:
-            return prefixes[name[:end]] + name[end:]
-    return None
+    return prefixes

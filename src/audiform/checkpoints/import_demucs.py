@@ -14,28 +14,20 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from torch import Tensor
 
-from audiform.checkpoints import htdemucs_names
 from audiform.checkpoints.catalog import licence_of_signature
 from audiform.checkpoints.file import Checkpoint, as_float32, listing, read_tensors
 from audiform.checkpoints.header import CheckpointHeader
+from audiform.checkpoints.published_classes import CLASSES, PublishedClass
+from audiform.checkpoints.published_names import renamed
 from audiform.checkpoints.restricted_pickle import GlobalName, StoredTensor
 from audiform.checkpoints.safetensors_metadata import read_safetensors_metadata
 from audiform.checkpoints.torch_file import TorchFile, open_torch_file
 from audiform.errors import CheckpointError, ConfigError
-from audiform.models.htdemucs import HTDemucsConfig
 
-#: Published class -> our architecture, or None where this version does not have it.
-CLASSES: Mapping[str, str | None] = {
-    "demucs.htdemucs.HTDemucs": "htdemucs",
-    "demucs.hdemucs.HDemucs": None,
-    "demucs.wdemucs.WDemucs": None,
-    "demucs.demucs.Demucs": None,
-}
-
-#: Positional arguments of the published class come in this order.
+#: Positional arguments of the published classes come in this order.
 _POSITIONAL = ("sources", "audio_channels", "channels")
 
 
@@ -57,9 +49,9 @@ def _import_th(path: Path) -> Checkpoint:
                 path=path,
             )
         klass = package["klass"]
-        _check_class(klass.name if isinstance(klass, GlobalName) else klass, path)
-        config = _config(package.get("args", ()), package.get("kwargs", {}), path)
-        return _checkpoint(config, _stored_state(file, package["state"]), path)
+        published = _class(klass.name if isinstance(klass, GlobalName) else klass, path)
+        config = _config(published, package.get("args", ()), package.get("kwargs", {}), path)
+        return _checkpoint(published, config, _stored_state(file, package["state"]), path)
 
 
 def _stored_state(file: TorchFile, state: Any) -> dict[str, Tensor]:
@@ -79,7 +71,7 @@ def _stored_state(file: TorchFile, state: Any) -> dict[str, Tensor]:
 
 def _import_hub(path: Path) -> Checkpoint:
     metadata = read_safetensors_metadata(path)
-    _check_class(metadata.get("klass"), path)
+    published = _class(metadata.get("klass"), path)
     if "structure" in metadata:
         raise _quantised(path)
     try:
@@ -90,7 +82,8 @@ def _import_hub(path: Path) -> Checkpoint:
             f"has arguments in its metadata that cannot be read ({error}); fetch it again",
             path=path,
         ) from error
-    return _checkpoint(_config(args, kwargs, path), read_tensors(path), path)
+    config = _config(published, args, kwargs, path)
+    return _checkpoint(published, config, read_tensors(path), path)
 
 
 def _decoded(value: Any) -> Any:
@@ -102,19 +95,14 @@ def _decoded(value: Any) -> Any:
     return [_decoded(item) for item in value] if isinstance(value, list) else value
 
 
-def _check_class(name: Any, path: Path) -> None:
+def _class(name: Any, path: Path) -> PublishedClass:
     if not isinstance(name, str) or name not in CLASSES:
         raise CheckpointError(
             f"says it is a {reprlib.repr(name)}, and the classes known here are "
             f"{', '.join(CLASSES)}; use a released Demucs file",
             path=path,
         )
-    if CLASSES[name] is None:
-        raise CheckpointError(
-            f"holds a {name}, an architecture that this version of audiform does not have yet; "
-            "use htdemucs, htdemucs_ft or htdemucs_6s, or a newer audiform",
-            path=path,
-        )
+    return CLASSES[name]
 
 
 def _quantised(path: Path) -> CheckpointError:
@@ -125,11 +113,11 @@ def _quantised(path: Path) -> CheckpointError:
     )
 
 
-def _config(args: Any, kwargs: Any, path: Path) -> HTDemucsConfig:
+def _config(published: PublishedClass, args: Any, kwargs: Any, path: Path) -> BaseModel:
     if not isinstance(args, tuple | list) or len(args) > len(_POSITIONAL):
         raise CheckpointError(
-            f"has positional arguments that HT Demucs does not take: {reprlib.repr(args)}; use "
-            "the file as it was released",
+            f"has positional arguments that {published.title} does not take: "
+            f"{reprlib.repr(args)}; use the file as it was released",
             path=path,
         )
     if not isinstance(kwargs, dict) or not all(isinstance(name, str) for name in kwargs):
@@ -139,29 +127,31 @@ def _config(args: Any, kwargs: Any, path: Path) -> HTDemucsConfig:
         )
     options = dict(zip(_POSITIONAL, args, strict=False)) | kwargs
     try:
-        return htdemucs_names.config_from_options(options)
+        return published.config_from_options(options)
     except ConfigError as error:
         raise CheckpointError(f"cannot be imported: {error}", path=path) from None
     except (ValidationError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
         raise CheckpointError(
-            f"cannot be imported: its options do not make an HT Demucs ({str(error)[:500]}); "
-            "use the file as it was released",
+            f"cannot be imported: its options do not make {published.title} "
+            f"({str(error)[:500]}); use the file as it was released",
             path=path,
         ) from error
 
 
-def _checkpoint(config: HTDemucsConfig, state: Mapping[str, Tensor], path: Path) -> Checkpoint:
-    prefixes = htdemucs_names.parameter_prefixes(config)
-    names = {name: htdemucs_names.renamed(name, prefixes) for name in state}
+def _checkpoint(
+    published: PublishedClass, config: Any, state: Mapping[str, Tensor], path: Path
+) -> Checkpoint:
+    prefixes = published.parameter_prefixes(config)
+    names = {name: renamed(name, prefixes) for name in state}
     unknown = [name for name, ours in names.items() if ours is None]
     if unknown:
         raise CheckpointError(
-            f"has weights that HT Demucs of these options does not have: {listing(unknown)}; use "
-            "the file as it was released",
+            f"has weights that {published.title} of these options does not have: "
+            f"{listing(unknown)}; use the file as it was released",
             path=path,
         )
     header = CheckpointHeader(
-        architecture="htdemucs",
+        architecture=published.architecture,
         config=config.model_dump(mode="json"),
         sources=config.sources,
         sample_rate=config.sample_rate,
@@ -169,4 +159,4 @@ def _checkpoint(config: HTDemucsConfig, state: Mapping[str, Tensor], path: Path)
         training={"imported_from": path.name},
     )
     weights = {str(names[name]): tensor for name, tensor in state.items()}
-    return Checkpoint("htdemucs", config, weights, header, path)
+    return Checkpoint(published.architecture, config, weights, header, path)

@@ -82,32 +82,40 @@ def istft(
 
 
 def aligned_stft(
-    audio: Float[Tensor, "*leading time"], spec: StftSpec
+    audio: Float[Tensor, "*leading time"], spec: StftSpec, *, zeros_beyond: bool = False
 ) -> Complex[Tensor, "*leading frequency frames"]:
     """Transform to ``ceil(time / hop_length)`` frames without the highest bin.
 
     The hop must be a quarter of the FFT. The ends are reflected by 1.5 hops, the right one
-    after padding to a whole number of hops.
+    after padding to a whole number of hops; ``zeros_beyond`` puts zeros there instead.
     """
     _require_quarter_hop(spec)
     num_frames = -(-audio.shape[-1] // spec.hop_length)
     edge = 3 * spec.hop_length // 2
-    padded = pad_reflect(audio, edge, edge + num_frames * spec.hop_length - audio.shape[-1])
+    right = edge + num_frames * spec.hop_length - audio.shape[-1]
+    padded = F.pad(audio, (edge, right)) if zeros_beyond else pad_reflect(audio, edge, right)
     return stft(padded, spec, centred=False)[..., :-1, :]
 
 
 def aligned_istft(
-    spectrum: Complex[Tensor, "*leading frequency frames"], spec: StftSpec, *, num_samples: int
+    spectrum: Complex[Tensor, "*leading frequency frames"],
+    spec: StftSpec,
+    *,
+    num_samples: int,
+    late: bool = False,
 ) -> Float[Tensor, "*leading time"]:
     """Invert :func:`aligned_stft` to ``num_samples`` samples; the highest bin is zero.
 
     Beyond the first and last frame silence is assumed and counted in the window's
-    normalisation, as in the published Hybrid Demucs, whose weights expect it.
+    normalisation, as in the published Hybrid Demucs, whose weights expect it. ``late`` leaves
+    the 1.5 hops before the signal in place, so that it comes late by as much.
     """
     _require_quarter_hop(spec)
     edge = 3 * spec.hop_length // 2
     num_frames = -(-num_samples // spec.hop_length)
     padded = F.pad(spectrum, (2, 2, 0, 1))
+    if late:
+        return istft(padded, spec, num_samples=num_frames * spec.hop_length)[..., :num_samples]
     whole = istft(padded, spec, num_samples=num_frames * spec.hop_length + 2 * edge)
     return whole[..., edge : edge + num_samples]
 

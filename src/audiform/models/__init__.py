@@ -8,6 +8,8 @@ from pydantic import BaseModel
 from torch import nn
 
 from audiform.models.band_split import BandSplit, BandSplitConfig
+from audiform.models.demucs import Demucs, DemucsConfig
+from audiform.models.hdemucs import HDemucs, HDemucsConfig
 from audiform.models.htdemucs import HTDemucs, HTDemucsConfig
 
 
@@ -21,5 +23,7 @@ class ModelEntry(NamedTuple):
 #: Architecture name, as checkpoints and recipes give it -> classes.
 MODELS: dict[str, ModelEntry] = {
     "band-split": ModelEntry(BandSplitConfig, BandSplit),
+    "demucs": ModelEntry(DemucsConfig, Demucs),
+    "hdemucs": ModelEntry(HDemucsConfig, HDemucs),
     "htdemucs": ModelEntry(HTDemucsConfig, HTDemucs),
 }

@@ -11,28 +11,26 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import NamedTuple
 
-import torch
 import torch.nn.functional as F
 from einops import rearrange
-from jaxtyping import Complex, Float
+from jaxtyping import Float
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 from audiform.dsp.level import MonoDeviation
+from audiform.dsp.standardise import ItemLevel, item_level
 from audiform.dsp.stft import StftSpec, aligned_istft, aligned_stft
-from audiform.nn.hybrid_unet import (
-    FrequencyEmbedding,
-    HybridDecoderLayer,
-    HybridEncoderLayer,
-    HybridLayerShape,
-    rescale_initial_weights,
-)
+from audiform.nn.complex_channels import channels_to_complex, complex_to_channels
 from audiform.nn.position import sinusoids_1d, sinusoids_2d
 from audiform.nn.transformer import TransformerLayer
+from audiform.nn.unet import (
+    FrequencyEmbedding,
+    UNetDecoderLayer,
+    UNetEncoderLayer,
+    UNetLayerShape,
+    rescale_initial_weights,
+)
 from audiform.protocols import Analysis, OverlapAdd, SeparationSpec
-
-#: Added to the deviation of a segment before dividing by it.
-SEGMENT_DEVIATION_FLOOR = 1e-5
 
 
 class HTDemucsConfig(BaseModel):
@@ -114,10 +112,10 @@ class HTDemucsConfig(BaseModel):
         """Length of the segments that the network was trained on."""
         return int(self.segment_seconds * self.sample_rate)
 
-    def layer_shape(self, level: int, *, over_frequency: bool, encoder: bool) -> HybridLayerShape:
+    def layer_shape(self, level: int, *, over_frequency: bool, encoder: bool) -> UNetLayerShape:
         """Return the shape of a layer; level 0 is the outermost."""
         has_branches = self.encoder_branches if encoder else self.decoder_branches
-        return HybridLayerShape(
+        return UNetLayerShape(
             over_frequency=over_frequency,
             kernel_size=self.kernel_size,
             stride=self.stride,
@@ -130,12 +128,10 @@ class HTDemucsConfig(BaseModel):
 
 
 class SegmentLevels(NamedTuple):
-    """Means and deviations that ``analyse`` took out and ``synthesise`` puts back."""
+    """What ``analyse`` took out and ``synthesise`` puts back."""
 
-    spectrum_mean: Tensor
-    spectrum_deviation: Tensor
-    waveform_mean: Tensor
-    waveform_deviation: Tensor
+    spectrum: ItemLevel
+    waveform: ItemLevel
     num_samples: int
     padded_samples: int
 
@@ -247,7 +243,7 @@ class HTDemucs(nn.Module):
 
     def _encoder(self, channels: list[int], *, over_frequency: bool) -> nn.ModuleList:
         return nn.ModuleList(
-            HybridEncoderLayer(
+            UNetEncoderLayer(
                 channels[level],
                 channels[level + 1],
                 self.config.layer_shape(level, over_frequency=over_frequency, encoder=True),
@@ -257,7 +253,7 @@ class HTDemucs(nn.Module):
 
     def _decoder(self, channels: list[int], *, over_frequency: bool) -> nn.ModuleList:
         return nn.ModuleList(
-            HybridDecoderLayer(
+            UNetDecoderLayer(
                 channels[level + 1],
                 channels[level],
                 self.config.layer_shape(level, over_frequency=over_frequency, encoder=False),
@@ -297,24 +293,16 @@ class HTDemucs(nn.Module):
         num_samples = mixture.shape[-1]
         if not self.training:
             mixture = F.pad(mixture, (0, max(0, self.config.segment_samples - num_samples)))
-        spectrum = _complex_to_channels(aligned_stft(mixture, self.stft))
-        spectrum_mean = spectrum.mean(dim=(1, 2, 3), keepdim=True)
-        spectrum_deviation = spectrum.std(dim=(1, 2, 3), keepdim=True)
-        waveform_mean = mixture.mean(dim=(1, 2), keepdim=True)
-        waveform_deviation = mixture.std(dim=(1, 2), keepdim=True)
+        spectrum = complex_to_channels(aligned_stft(mixture, self.stft))
+        levels = SegmentLevels(
+            spectrum=item_level(spectrum),
+            waveform=item_level(mixture),
+            num_samples=num_samples,
+            padded_samples=mixture.shape[-1],
+        )
         return Analysis(
-            inputs=(
-                (spectrum - spectrum_mean) / (SEGMENT_DEVIATION_FLOOR + spectrum_deviation),
-                (mixture - waveform_mean) / (SEGMENT_DEVIATION_FLOOR + waveform_deviation),
-            ),
-            context=SegmentLevels(
-                spectrum_mean=spectrum_mean,
-                spectrum_deviation=spectrum_deviation,
-                waveform_mean=waveform_mean,
-                waveform_deviation=waveform_deviation,
-                num_samples=num_samples,
-                padded_samples=mixture.shape[-1],
-            ),
+            inputs=(levels.spectrum.remove(spectrum), levels.waveform.remove(mixture)),
+            context=levels,
         )
 
     def core(self, *inputs: Tensor) -> tuple[Tensor, ...]:
@@ -359,15 +347,15 @@ class HTDemucs(nn.Module):
         spectrum, waveform = outputs
         levels: SegmentLevels = analysis.context
         num_sources = len(self.config.sources)
-        spectrum = spectrum * levels.spectrum_deviation + levels.spectrum_mean
         stems = aligned_istft(
-            _channels_to_complex(spectrum, num_sources),
+            channels_to_complex(levels.spectrum.restore(spectrum), num_sources),
             self.stft,
             num_samples=levels.padded_samples,
         )
-        waveform = waveform * levels.waveform_deviation + levels.waveform_mean
         stems = stems + rearrange(
-            waveform, "batch (source channel) time -> batch source channel time", source=num_sources
+            levels.waveform.restore(waveform),
+            "batch (source channel) time -> batch source channel time",
+            source=num_sources,
         )
         return stems[..., : levels.num_samples]
 
@@ -377,27 +365,6 @@ class HTDemucs(nn.Module):
         """Take ``mixture`` apart."""
         analysis = self.analyse(mixture)
         return self.synthesise(self.core(*analysis.inputs), analysis)
-
-
-def _complex_to_channels(
-    spectrum: Complex[Tensor, "batch channels frequency frames"],
-) -> Float[Tensor, "batch twice_channels frequency frames"]:
-    return rearrange(
-        torch.view_as_real(spectrum),
-        "batch channel frequency frame part -> batch (channel part) frequency frame",
-    )
-
-
-def _channels_to_complex(
-    spectrum: Float[Tensor, "batch stems frequency frames"], num_sources: int
-) -> Complex[Tensor, "batch sources channels frequency frames"]:
-    parts = rearrange(
-        spectrum,
-        "batch (source channel part) frequency frame -> batch source channel frequency frame part",
-        source=num_sources,
-        part=2,
-    )
-    return torch.view_as_complex(parts.contiguous())
 
 
 def _on_flat_frequency(layer: nn.Module, spectrum: Tensor) -> Tensor:

@@ -1,12 +1,13 @@
-"""Encoder and decoder layers of the hybrid U-Nets, over frequency or over time.
+"""Encoder and decoder layers of the Demucs family's U-Nets, over frequency or over time.
 
-Hybrid Demucs, arXiv:2111.03600, section 3. The spectrum's layers convolve along frequency
-alone, with (kernel, 1) kernels; the waveform's along time. Both are one class each, told
-apart by ``over_frequency``.
+Demucs, arXiv:1911.13254, section 3, and Hybrid Demucs, arXiv:2111.03600, section 3. The
+spectrum's layers convolve along frequency alone, with (kernel, 1) kernels; the waveform's
+along time. Both are one class each, told apart by ``over_frequency``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -19,12 +20,14 @@ from audiform.nn.residual_branch import ResidualBranches
 
 
 @dataclass(frozen=True)
-class HybridLayerShape:
-    """What the layers of one level of a hybrid U-Net have in common.
+class UNetLayerShape:
+    """What the layers of one level of a U-Net have in common.
 
-    ``context`` neighbours on either side are seen by the gated convolution. ``norm_groups``
-    is the number of groups of its group norms, None for no norms. ``branch_depth`` residual
-    branches follow it, 0 for none.
+    ``context`` neighbours on either side are seen by the gated convolution, along time alone
+    with ``gate_over_time_only``. ``norm_groups`` is the number of groups of its group norms,
+    None for no norms. ``branch_depth`` residual branches follow it, 0 for none; they have an
+    LSTM with ``branch_lstm`` and local attention with ``branch_attention``. A layer that is
+    ``padded`` has lengths that ``stride`` divides exactly. The activation is GELU, or else ReLU.
     """
 
     over_frequency: bool
@@ -35,11 +38,21 @@ class HybridLayerShape:
     branch_depth: int
     branch_compression: float
     branch_initial_gain: float
+    branch_lstm: bool = False
+    branch_attention: bool = False
+    padded: bool = True
+    gate_over_time_only: bool = False
+    gelu: bool = True
 
     @property
     def padding(self) -> int:
-        """Padding at each end, so that ``stride`` divides the length exactly."""
-        return self.kernel_size // 4
+        """Padding at each end."""
+        return self.kernel_size // 4 if self.padded else 0
+
+    @property
+    def activation(self) -> Callable[[Tensor], Tensor]:
+        """The activation after each strided convolution."""
+        return F.gelu if self.gelu else F.relu
 
     def norm(self, channels: int) -> nn.Module:
         """Return the norm for ``channels`` channels."""
@@ -64,8 +77,11 @@ class HybridLayerShape:
 
     def gated_convolution(self, channels: int) -> nn.Module:
         """Return the convolution to twice the channels that feeds a gated linear unit."""
+        width = 2 * self.context + 1
+        if self.over_frequency and self.gate_over_time_only:
+            return nn.Conv2d(channels, 2 * channels, (1, width), padding=(0, self.context))
         klass = nn.Conv2d if self.over_frequency else nn.Conv1d
-        return klass(channels, 2 * channels, 2 * self.context + 1, padding=self.context)
+        return klass(channels, 2 * channels, width, padding=self.context)
 
     def branches(self, channels: int) -> nn.Module:
         """Return the residual branches along time."""
@@ -76,43 +92,61 @@ class HybridLayerShape:
             compression=self.branch_compression,
             depth=self.branch_depth,
             initial_gain=self.branch_initial_gain,
+            lstm=self.branch_lstm,
+            attention=self.branch_attention,
         )
 
 
-class HybridEncoderLayer(nn.Module):
-    """Strided convolution, GELU, residual branches along time, gated 1x1 convolution."""
+class UNetDownsampling(nn.Module):
+    """The strided convolution of an encoder layer alone, where a branch of a U-Net ends."""
 
-    def __init__(self, channels_in: int, channels_out: int, shape: HybridLayerShape) -> None:
+    def __init__(self, channels_in: int, channels_out: int, shape: UNetLayerShape) -> None:
         super().__init__()
-        self.over_frequency = shape.over_frequency
-        self.stride = shape.stride
+        self.shape = shape
         self.convolution = shape.convolution(channels_in, channels_out)
+
+    def forward(self, features: Float[Tensor, "batch channels ..."]) -> Float[Tensor, ...]:
+        """Go one level down; a waveform is padded on the right to a multiple of the stride."""
+        if self.shape.padded and not self.shape.over_frequency:
+            features = F.pad(features, (0, -features.shape[-1] % self.shape.stride))
+        return self.convolution(features)
+
+
+class UNetEncoderLayer(UNetDownsampling):
+    """Strided convolution, activation, residual branches along time, gated convolution."""
+
+    def __init__(self, channels_in: int, channels_out: int, shape: UNetLayerShape) -> None:
+        super().__init__(channels_in, channels_out, shape)
         self.convolution_norm = shape.norm(channels_out)
         self.branches = shape.branches(channels_out)
         self.gate = shape.gated_convolution(channels_out)
         self.gate_norm = shape.norm(2 * channels_out)
 
-    def forward(self, features: Float[Tensor, "batch channels ..."]) -> Float[Tensor, ...]:
-        """Go one level down; a waveform is padded on the right to a multiple of the stride."""
-        if not self.over_frequency:
-            features = F.pad(features, (0, -features.shape[-1] % self.stride))
-        features = F.gelu(self.convolution_norm(self.convolution(features)))
+    def forward(
+        self,
+        features: Float[Tensor, "batch channels ..."],
+        injected: Float[Tensor, "batch channels_out ..."] | None = None,
+    ) -> Float[Tensor, ...]:
+        """Go one level down; ``injected`` is added to what the strided convolution gives."""
+        features = super().forward(features)
+        if injected is not None:
+            features = features + injected
+        features = self.shape.activation(self.convolution_norm(features))
         features = along_time(self.branches, features)
         return F.glu(self.gate_norm(self.gate(features)), dim=1)
 
 
-class HybridDecoderLayer(nn.Module):
+class UNetDecoderLayer(nn.Module):
     """Sum with the skip, gated convolution with context, residual branches, up one level.
 
-    The ``outermost`` layer ends without its GELU.
+    The ``outermost`` layer ends without its activation.
     """
 
     def __init__(
-        self, channels_in: int, channels_out: int, shape: HybridLayerShape, *, outermost: bool
+        self, channels_in: int, channels_out: int, shape: UNetLayerShape, *, outermost: bool
     ) -> None:
         super().__init__()
-        self.over_frequency = shape.over_frequency
-        self.padding = shape.padding
+        self.shape = shape
         self.outermost = outermost
         self.gate = shape.gated_convolution(channels_in)
         self.gate_norm = shape.norm(2 * channels_in)
@@ -127,12 +161,38 @@ class HybridDecoderLayer(nn.Module):
         length: int,
     ) -> Float[Tensor, ...]:
         """Go one level up, to ``length`` bins (over frequency) or samples (over time)."""
-        features = F.glu(self.gate_norm(self.gate(features + skip)), dim=1)
-        features = along_time(self.branches, features)
+        return self.upsample(self.mix(features + skip), length)
+
+    def mix(self, features: Float[Tensor, "batch channels ..."]) -> Float[Tensor, ...]:
+        """Return the features that go up: all of the layer but its last convolution."""
+        features = F.glu(self.gate_norm(self.gate(features)), dim=1)
+        return along_time(self.branches, features)
+
+    def upsample(
+        self, features: Float[Tensor, "batch channels ..."], length: int
+    ) -> Float[Tensor, ...]:
+        """Take mixed features one level up, to ``length`` bins or samples."""
         features = self.convolution_norm(self.convolution(features))
-        axis = -2 if self.over_frequency else -1
-        features = features.narrow(axis, self.padding, length)
-        return features if self.outermost else F.gelu(features)
+        axis = -2 if self.shape.over_frequency else -1
+        features = features.narrow(axis, self.shape.padding, length)
+        return features if self.outermost else self.shape.activation(features)
+
+
+class UNetUpsampling(nn.Module):
+    """The last step of a decoder layer alone, where a branch of a U-Net begins."""
+
+    def __init__(self, channels_in: int, channels_out: int, shape: UNetLayerShape) -> None:
+        super().__init__()
+        self.shape = shape
+        self.convolution = shape.transposed_convolution(channels_in, channels_out)
+        self.convolution_norm = shape.norm(channels_out)
+
+    def forward(
+        self, features: Float[Tensor, "batch channels time"], length: int
+    ) -> Float[Tensor, "batch channels_out {length}"]:
+        """Go one level up, to ``length`` samples."""
+        features = self.convolution_norm(self.convolution(features))
+        return self.shape.activation(features.narrow(-1, self.shape.padding, length))
 
 
 def along_time(layer: nn.Module, features: Tensor) -> Tensor:
