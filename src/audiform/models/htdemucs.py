@@ -22,6 +22,7 @@ from audiform.dsp.standardise import ItemLevel, item_level
 from audiform.dsp.stft import StftSpec, aligned_istft, aligned_stft
 from audiform.nn.complex_channels import channels_to_complex, complex_to_channels
 from audiform.nn.position import sinusoids_1d, sinusoids_2d
+from audiform.nn.sparse_attention import SparseAttention, SparseAttentionConfig
 from audiform.nn.transformer import TransformerLayer
 from audiform.nn.unet import (
     FrequencyEmbedding,
@@ -39,7 +40,9 @@ class HTDemucsConfig(BaseModel):
     Each level has ``growth`` times the channels of the one outside it. The transformer is
     ``bottom_channels`` wide (0: as wide as the innermost level) and has
     ``transformer_layers`` layers in each branch, self- and cross-attention in turn.
-    ``norm_starts`` is the first level with group norms (of ``norm_groups`` groups).
+    ``norm_starts`` is the first level with group norms (of ``norm_groups`` groups). ``sparse``
+    lets each token of the transformer look at some of the others only, so that segments can be
+    longer ("Sparse HT Demucs"); the weights are the same as without.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -76,6 +79,7 @@ class HTDemucsConfig(BaseModel):
     position_weight: float = 1.0
     position_max_period: float = Field(10000.0, gt=1)
     rescale_reference: float = Field(0.1, ge=0)
+    sparse: SparseAttentionConfig | None = None
 
     @model_validator(mode="after")
     def _fits_together(self) -> HTDemucsConfig:
@@ -149,7 +153,7 @@ class CrossTransformer(nn.Module):
         def norm() -> nn.Module:
             return nn.LayerNorm(width) if config.transformer_norm_in else nn.Identity()
 
-        def layers() -> nn.ModuleList:
+        def layers(branch: int) -> nn.ModuleList:
             return nn.ModuleList(
                 TransformerLayer(
                     width,
@@ -158,18 +162,28 @@ class CrossTransformer(nn.Module):
                     cross=self.is_cross(index),
                     norm_out=config.transformer_norm_out,
                     layer_scale=config.transformer_layer_scale,
+                    sparse=self._sparse(config.sparse, layer=2 * index + branch),
                 )
                 for index in range(config.transformer_layers)
             )
 
         self.spectrum_norm = norm()
-        self.spectrum_layers = layers()
+        self.spectrum_layers = layers(0)
         self.waveform_norm = norm()
-        self.waveform_layers = layers()
+        self.waveform_layers = layers(1)
 
     def is_cross(self, index: int) -> bool:
         """Tell whether layer ``index`` looks at the other branch."""
         return index % 2 == (0 if self.cross_first else 1)
+
+    def _sparse(
+        self, config: SparseAttentionConfig | None, *, layer: int
+    ) -> SparseAttention | None:
+        """Return the sparse attention of a layer; both branches of a level count as layers."""
+        if config is None:
+            return None
+        is_sparse = config.cross_attention if self.is_cross(layer // 2) else config.self_attention
+        return SparseAttention(config, layer=layer) if is_sparse else None
 
     def forward(
         self,

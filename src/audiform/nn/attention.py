@@ -7,17 +7,23 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from audiform.nn.sparse_attention import SparseAttention
+
 
 class MultiHeadAttention(nn.Module):
     """Scaled dot-product attention with several heads (arXiv:1706.03762, section 3.2).
 
     Queries come from one sequence, keys and values from another, or from the same one. The
-    scores are never held: torch's fused kernel computes them in blocks.
+    scores are never held: torch's fused kernel computes them in blocks. With ``sparse``, which
+    has no weights of its own, a query looks only at some of the keys.
     """
 
-    def __init__(self, width: int, *, num_heads: int) -> None:
+    def __init__(
+        self, width: int, *, num_heads: int, sparse: SparseAttention | None = None
+    ) -> None:
         super().__init__()
         self.num_heads = num_heads
+        self.sparse = sparse
         self.query_key_value = nn.Linear(width, 3 * width)
         self.output = nn.Linear(width, width)
         nn.init.xavier_uniform_(self.query_key_value.weight)
@@ -48,5 +54,6 @@ class MultiHeadAttention(nn.Module):
                 query, "batch token (head size) -> batch head token size", head=self.num_heads
             )
             keys, values = heads
-        attended = F.scaled_dot_product_attention(queries, keys, values)
+        attend = F.scaled_dot_product_attention if self.sparse is None else self.sparse
+        attended = attend(queries, keys, values)
         return self.output(rearrange(attended, "batch head token size -> batch token (head size)"))

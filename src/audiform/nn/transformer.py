@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from audiform.nn.attention import MultiHeadAttention
 from audiform.nn.layer_scale import LayerScale
+from audiform.nn.sparse_attention import SparseAttention
 
 #: Gain of each residual branch at the start of training, as in the published recipe.
 INITIAL_BRANCH_GAIN = 1e-4
@@ -45,7 +46,8 @@ class TransformerLayer(nn.Module):
 
     With ``cross``, the keys and values come from the tokens of the other branch, which have
     a norm of their own. ``norm_out`` adds the norm over all tokens at the end,
-    ``layer_scale`` the learned gains of the two residual branches.
+    ``layer_scale`` the learned gains of the two residual branches. ``sparse`` finds the keys
+    that a query sees; without it a query sees all.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class TransformerLayer(nn.Module):
         cross: bool,
         norm_out: bool = True,
         layer_scale: bool = True,
+        sparse: SparseAttention | None = None,
     ) -> None:
         super().__init__()
 
@@ -67,7 +70,7 @@ class TransformerLayer(nn.Module):
 
         self.attention_norm = nn.LayerNorm(width)
         self.memory_norm = nn.LayerNorm(width) if cross else None
-        self.attention = MultiHeadAttention(width, num_heads=num_heads)
+        self.attention = MultiHeadAttention(width, num_heads=num_heads, sparse=sparse)
         self.attention_gain = gain()
         self.feed_forward_norm = nn.LayerNorm(width)
         self.feed_forward = FeedForward(width, hidden_width=hidden_width)
