@@ -8,6 +8,8 @@ from fractions import Fraction
 import pytest
 import torch
 
+from audiform.checkpoints.htdemucs_names import options_from_config
+from audiform.errors import ConfigError
 from audiform.models.htdemucs import HTDemucs, HTDemucsConfig
 from audiform.nn.sparse_attention import SparseAttention, SparseAttentionConfig
 from tests.models_for_tests import TINY_HTDEMUCS, tiny_htdemucs
@@ -120,3 +122,8 @@ def test_the_configuration_survives_json() -> None:
         config = TINY_HTDEMUCS.model_copy(update={"sparse": sparse})
         again = HTDemucsConfig.model_validate(json.loads(config.model_dump_json()))
         assert again == config
+
+
+def test_export_to_the_published_package_is_refused() -> None:
+    with pytest.raises(ConfigError, match="sparse = None"):
+        options_from_config(TINY_HTDEMUCS.model_copy(update={"sparse": LSH}))

@@ -19,6 +19,7 @@ from audiform.checkpoints.published_names import (
     whole_samples,
     within,
 )
+from audiform.errors import ConfigError
 from audiform.models.htdemucs import HTDemucsConfig
 
 #: Published option, our field, the published default: both mean the same.
@@ -122,7 +123,16 @@ def config_from_options(options: Mapping[str, Any]) -> HTDemucsConfig:
 
 
 def options_from_config(config: HTDemucsConfig) -> dict[str, Any]:
-    """Return the published keyword arguments for our configuration."""
+    """Return the published keyword arguments for our configuration.
+
+    Raises :class:`ConfigError` for sparse attention: the published code for it needs kernels
+    that were never released, and other parameter names.
+    """
+    if config.sparse is not None:
+        raise ConfigError(
+            "it has sparse attention, which the published Demucs package cannot run; export it "
+            "with sparse = None, the weights are those of a dense network"
+        )
     return OPTIONS.write(config) | {
         "sources": list(config.sources),
         "segment": config.segment_seconds,
