@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from audiform.checkpoints.download import HubSource, Source, UrlSource
 from audiform.checkpoints.header import Licence
 
-#: What a model can require that this version has: architectures, or reading DiffQ weights.
+#: What a model can require that this version has: architectures.
 SUPPORTED = frozenset({"band-split", "demucs", "hdemucs", "htdemucs"})
 
 #: The name of the model that comes with the package, and its file in the package.
@@ -194,7 +194,7 @@ _ENTRIES = (
         name="mdx_q",
         summary="mdx with quantised weights",
         members=("6b9c2ca1", "b72baf4e", "42e558d4", "305bc58f"),
-        requires=("demucs", "hdemucs", "diffq"),
+        requires=("demucs", "hdemucs"),
         weights=_MDX_WEIGHTS,
         segment_seconds=44.0,
         licence=DEMUCS_MUSDB_LICENCE,
@@ -204,7 +204,7 @@ _ENTRIES = (
         name="mdx_extra_q",
         summary="mdx_extra with quantised weights",
         members=("83fc094f", "464b36d7", "14fc6a69", "7fd6ef75"),
-        requires=("demucs", "hdemucs", "diffq"),
+        requires=("demucs", "hdemucs"),
         segment_seconds=44.0,
         licence=DEMUCS_TEST_SET_LICENCE,
         hub_repository="adefossez/Demucs-mdx_extra_q",

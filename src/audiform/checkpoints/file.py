@@ -21,7 +21,14 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from audiform import models
-from audiform.checkpoints.header import FORMAT_VERSION, METADATA_KEY, CheckpointHeader, Licence
+from audiform.checkpoints.header import (
+    FORMAT_VERSION,
+    METADATA_KEY,
+    PLAIN_VERSION,
+    CheckpointHeader,
+    Licence,
+)
+from audiform.checkpoints.packed_weights import pack_state, unpack_state
 from audiform.checkpoints.safetensors_metadata import read_safetensors_metadata
 from audiform.errors import CheckpointError
 
@@ -109,11 +116,17 @@ def read_header(path: str | Path) -> CheckpointHeader:
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
-    """Read a checkpoint of our own format; its floating-point tensors come as float32."""
+    """Read a checkpoint of our own format; its floating-point tensors come as float32.
+
+    Packed weights are unpacked: nothing but the header tells that they were.
+    """
     path = Path(path)
     header = read_header(path)
     config = parse_config(header.architecture, header.config, path=path)
-    return Checkpoint(header.architecture, config, read_tensors(path), header, path)
+    state = read_tensors(path)
+    if header.quantisation is not None:
+        state = unpack_state(state, header.quantisation, path=path)
+    return Checkpoint(header.architecture, config, state, header, path)
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -155,15 +168,23 @@ def write_checkpoint(
     scores: Mapping[str, Any] | None = None,
     training: Mapping[str, Any] | None = None,
     half: bool = False,
+    bits: Mapping[str, Tensor] | None = None,
+    group_size: int = 8,
 ) -> Path:
     """Write a checkpoint: aside first, then under its name, so that no half file has it.
 
     ``half`` stores floating-point tensors as float16 (half the size; they are read back as
-    float32); a weight that float16 cannot hold is an error. Returns the path.
+    float32); a weight that float16 cannot hold is an error. ``bits`` packs the tensors that
+    it names: for each group of ``group_size`` consecutive weights, how many bits a weight
+    gets (1 to 16). Returns the path.
     """
     path = Path(path)
+    quantisation = None
+    if bits:
+        state, quantisation = pack_state(state, bits, group_size=group_size, path=path)
     try:
         header = CheckpointHeader(
+            format_version=PLAIN_VERSION if quantisation is None else FORMAT_VERSION,
             architecture=architecture,
             config=config.model_dump(mode="json"),
             sources=tuple(sources),
@@ -171,6 +192,7 @@ def write_checkpoint(
             licence=licence or Licence(),
             scores=dict(scores or {}),
             training=dict(training or {}),
+            quantisation=quantisation,
         )
         text = json.dumps(header.model_dump(mode="json"), allow_nan=False, sort_keys=True)
     except ValueError as error:
@@ -209,21 +231,37 @@ def build_model(checkpoint: Checkpoint) -> nn.Module:
     configuration that asks for far more memory than the file's own tensors take is refused
     while it is built. The global random generator is left as it was.
     """
-    network = models.MODELS[checkpoint.architecture].network
     held_bytes = sum(tensor.nbytes for tensor in checkpoint.state.values())
-    try:
-        with torch.random.fork_rng(devices=[]), _AllocationLimit(2 * held_bytes + BUILDING_BYTES):
-            model: nn.Module = network(checkpoint.config)
-    except (RuntimeError, MemoryError) as error:
-        raise CheckpointError(
-            f"has a configuration of which no {checkpoint.architecture!r} can be built: {error}; "
-            "use the file as it was released",
-            path=checkpoint.path,
-        ) from error
+    model = build_untrained(
+        checkpoint.architecture,
+        checkpoint.config,
+        limit_bytes=2 * held_bytes + BUILDING_BYTES,
+        path=checkpoint.path,
+    )
     _check_spec(model, checkpoint)
     _check_state(model.state_dict(), checkpoint)
     model.load_state_dict(dict(checkpoint.state), strict=True)
     return model.eval()
+
+
+def build_untrained(
+    architecture: str, config: BaseModel, *, limit_bytes: int, path: Path | None = None
+) -> nn.Module:
+    """Return a network with initial weights that may allocate ``limit_bytes`` while it is built.
+
+    The global random generator is left as it was.
+    """
+    network = models.MODELS[architecture].network
+    try:
+        with torch.random.fork_rng(devices=[]), _AllocationLimit(limit_bytes):
+            model: nn.Module = network(config)
+    except (RuntimeError, MemoryError) as error:
+        raise CheckpointError(
+            f"has a configuration of which no {architecture!r} can be built: {error}; "
+            "use the file as it was released",
+            path=path,
+        ) from error
+    return model
 
 
 class _AllocationLimit(TorchFunctionMode):

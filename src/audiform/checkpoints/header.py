@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
-#: The newest version of the format that this package reads, and the one that it writes.
-FORMAT_VERSION = 1
+#: The newest version of the format that this package reads.
+FORMAT_VERSION = 2
+
+#: The version that is written where no weight is packed, so that older readers can read it.
+PLAIN_VERSION = 1
 
 #: Under this key of the safetensors metadata the header stands, as JSON.
 METADATA_KEY = "audiform"
@@ -26,12 +39,48 @@ class Licence(BaseModel):
     data: str = "unknown"
 
 
+class PackedWeight(BaseModel):
+    """A packed tensor: its shape, its smallest and largest weight, its groups' bits."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    shape: tuple[PositiveInt, ...]
+    range: tuple[float, float]
+    least_bits: Annotated[int, Field(ge=1, le=16)]
+    most_bits: Annotated[int, Field(ge=1, le=16)]
+
+    @field_validator("shape")
+    @classmethod
+    def _countable(cls, shape: tuple[int, ...]) -> tuple[int, ...]:
+        if len(shape) > 8 or math.prod(shape) >= 2**48:
+            raise ValueError("no weight has this shape")
+        return shape
+
+    @model_validator(mode="after")
+    def _in_order(self) -> PackedWeight:
+        low, high = self.range
+        if not -3.5e38 < low <= high < 3.5e38:
+            raise ValueError("the range must be two finite numbers, the smaller first")
+        if self.least_bits > self.most_bits:
+            raise ValueError("least_bits is greater than most_bits")
+        return self
+
+
+class Quantisation(BaseModel):
+    """Which tensors are packed, in groups of how many consecutive weights."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    group_size: Annotated[int, Field(ge=1, le=2**16)]
+    weights: dict[str, PackedWeight]
+
+
 class CheckpointHeader(BaseModel):
     """What a checkpoint says about itself, besides its tensors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 
-    format_version: int = FORMAT_VERSION
+    format_version: int = PLAIN_VERSION
     architecture: str
     config: dict[str, Any]
     sources: tuple[str, ...]
@@ -39,3 +88,17 @@ class CheckpointHeader(BaseModel):
     licence: Licence = Licence()
     scores: dict[str, Any] = {}
     training: dict[str, Any] = {}
+    quantisation: Quantisation | None = None
+
+    @model_validator(mode="after")
+    def _known_to_the_version(self) -> CheckpointHeader:
+        if self.quantisation is not None and self.format_version < 2:
+            raise ValueError("quantisation came with format version 2")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_there(self, serialise: SerializerFunctionWrapHandler) -> Any:
+        values = serialise(self)
+        if self.quantisation is None:
+            del values["quantisation"]
+        return values

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,20 @@ from pydantic import BaseModel, ValidationError
 from torch import Tensor
 
 from audiform.checkpoints.catalog import licence_of_signature
-from audiform.checkpoints.file import Checkpoint, as_float32, listing, read_tensors
+from audiform.checkpoints.file import (
+    BUILDING_BYTES,
+    Checkpoint,
+    as_float32,
+    build_untrained,
+    listing,
+    read_tensors,
+)
 from audiform.checkpoints.header import CheckpointHeader
+from audiform.checkpoints.hub_structure import nested_state
 from audiform.checkpoints.published_classes import CLASSES, PublishedClass
 from audiform.checkpoints.published_names import renamed
+from audiform.checkpoints.published_order import in_published_order
+from audiform.checkpoints.quantised import MAX_UNPACKED_RATIO, unpack_quantised
 from audiform.checkpoints.restricted_pickle import GlobalName, StoredTensor
 from audiform.checkpoints.safetensors_metadata import read_safetensors_metadata
 from audiform.checkpoints.torch_file import TorchFile, open_torch_file
@@ -51,14 +61,17 @@ def _import_th(path: Path) -> Checkpoint:
         klass = package["klass"]
         published = _class(klass.name if isinstance(klass, GlobalName) else klass, path)
         config = _config(published, package.get("args", ()), package.get("kwargs", {}), path)
-        return _checkpoint(published, config, _stored_state(file, package["state"]), path)
+        stored = package["state"]
+        if isinstance(stored, dict) and stored.get("__quantized"):
+            weights = _unpacked(published, config, stored, tensor=_tensors_of(file), path=path)
+        else:
+            weights = _stored_state(file, stored)
+        return _checkpoint(published, config, weights, path)
 
 
 def _stored_state(file: TorchFile, state: Any) -> dict[str, Tensor]:
     if not isinstance(state, dict):
         raise CheckpointError("has weights that are no table; fetch it again", path=file.path)
-    if state.get("__quantized"):
-        raise _quantised(file.path)
     odd = [str(name) for name, value in state.items() if not isinstance(value, StoredTensor)]
     if odd:
         raise CheckpointError(
@@ -69,11 +82,39 @@ def _stored_state(file: TorchFile, state: Any) -> dict[str, Tensor]:
     return {str(name): as_float32(file.tensor(value)) for name, value in state.items()}
 
 
+def _tensors_of(file: TorchFile) -> Callable[[Any], Tensor | None]:
+    def tensor(value: Any) -> Tensor | None:
+        return file.tensor(value) if isinstance(value, StoredTensor) else None
+
+    return tensor
+
+
+def _unpacked(
+    published: PublishedClass,
+    config: Any,
+    state: Mapping[Any, Any],
+    *,
+    tensor: Callable[[Any], Tensor | None],
+    path: Path,
+) -> dict[str, Tensor]:
+    """Return the weights of a quantised state by published name.
+
+    The state has neither names nor shapes, so a network is built that has them; it may take
+    as much memory as the file can possibly unpack to.
+    """
+    limit_bytes = MAX_UNPACKED_RATIO * path.stat().st_size + BUILDING_BYTES
+    network = build_untrained(published.architecture, config, limit_bytes=limit_bytes, path=path)
+    back = {ours: theirs for theirs, ours in published.parameter_prefixes(config).items()}
+    shapes = {
+        str(renamed(name, back)): parameter.shape for name, parameter in network.named_parameters()
+    }
+    ordered = {name: shapes[name] for name in in_published_order(shapes)}
+    return unpack_quantised(state, ordered, tensor=tensor, path=path)
+
+
 def _import_hub(path: Path) -> Checkpoint:
     metadata = read_safetensors_metadata(path)
     published = _class(metadata.get("klass"), path)
-    if "structure" in metadata:
-        raise _quantised(path)
     try:
         args = _decoded(json.loads(metadata.get("args", "[]")))
         kwargs = _decoded(json.loads(metadata.get("kwargs", "{}")))
@@ -83,7 +124,15 @@ def _import_hub(path: Path) -> Checkpoint:
             path=path,
         ) from error
     config = _config(published, args, kwargs, path)
-    return _checkpoint(published, config, read_tensors(path), path)
+    weights = read_tensors(path)
+    if "structure" in metadata:
+        state = nested_state(metadata["structure"], weights, path=path)
+        weights = _unpacked(published, config, state, tensor=_if_tensor, path=path)
+    return _checkpoint(published, config, weights, path)
+
+
+def _if_tensor(value: Any) -> Tensor | None:
+    return value if isinstance(value, Tensor) else None
 
 
 def _decoded(value: Any) -> Any:
@@ -103,14 +152,6 @@ def _class(name: Any, path: Path) -> PublishedClass:
             path=path,
         )
     return CLASSES[name]
-
-
-def _quantised(path: Path) -> CheckpointError:
-    return CheckpointError(
-        "holds quantised weights (DiffQ), which this version of audiform does not unpack yet; "
-        "use the version without _q in its name, or a newer audiform",
-        path=path,
-    )
 
 
 def _config(published: PublishedClass, args: Any, kwargs: Any, path: Path) -> BaseModel:

@@ -424,7 +424,10 @@ def _describe_member(member: Member) -> dict[str, Any]:
             header = member.read().header
     except CheckpointError as error:
         return about | {"problem": str(error)}
-    return about | {"size_bytes": path.stat().st_size} | header.model_dump(mode="json")
+    stated = header.model_dump(mode="json")
+    if header.quantisation is not None:  # a number instead of a long table
+        stated["quantisation"]["weights"] = len(header.quantisation.weights)
+    return about | {"size_bytes": path.stat().st_size} | stated
 
 
 def _near(name: str, names: list[str]) -> str:
