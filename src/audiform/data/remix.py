@@ -41,7 +41,7 @@ class RemixConfig(BaseModel):
     aligned_share: NonNegativeFloat = 0.2
     song_share: dict[str, float] = {"drums": 0.3, "bass": 0.3, "other": 0.3, "vocals": 0.35}
     lowband_share: NonNegativeFloat = 0.12
-    absent_share: dict[str, float] = {"drums": 0.1, "bass": 0.1, "other": 0.08, "vocals": 0.15}
+    absent_share: dict[str, float] = {"drums": 0.1, "bass": 0.1, "other": 0.08, "vocals": 0.22}
     level_db: dict[str, float] = {"drums": 0.0, "bass": -1.0, "other": 0.0, "vocals": 0.0}
     level_deviation_db: NonNegativeFloat = 4.5
 

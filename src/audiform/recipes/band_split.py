@@ -61,11 +61,11 @@ class PoolSettings(BaseModel):
 
     semitones: tuple[float, ...] = (0.0, -2.0, 2.0, -4.0, 4.0)
     counts: dict[str, NonNegativeInt] = {
-        "drums": 260,
+        "drums": 200,
         "bass": 173,
-        "other": 260,
-        "vocals": 260,
-        "vocals_lowband": 65,
+        "other": 200,
+        "vocals": 200,
+        "vocals_lowband": 100,
         "vocals_sung": 80,
     }
     seconds: PositiveFloat = 24.0
@@ -81,9 +81,10 @@ class BandSplitRun(BaseModel):
     training: TrainingConfig = TrainingConfig(
         seed=7,
         batch_size=5,
-        learning_rate=1.5e-3,
+        learning_rate=1.2e-3,
         average_decay=0.998,
-        max_seconds=4750.0,
+        save_every_seconds=120.0,
+        max_seconds=3870.0,
     )
     pool: PoolSettings = PoolSettings()
     remix: RemixConfig = RemixConfig()
@@ -189,6 +190,7 @@ def run(
             "log": LOG_FILE,
         },
         half=True,
+        **state.packing(),
     )
 
 
