@@ -6,6 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveFloat, PositiveInt
 
+from audiform.training.quantise import QuantiserConfig
+
 
 class TrainingConfig(BaseModel):
     """How a network is trained; what it is trained on is the recipe's business.
@@ -13,6 +15,7 @@ class TrainingConfig(BaseModel):
     The run ends after ``max_steps`` or ``max_seconds`` of training time (resumed runs go on
     counting), whichever comes first; the learning rate follows the share of that which is
     spent: up in ``warmup_share`` of the run, then down to zero along a half cosine.
+    With a ``quantiser`` the network learns how few bits its weights need.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -30,3 +33,4 @@ class TrainingConfig(BaseModel):
     log_every_steps: PositiveInt = 20
     precision: Literal["float32", "bfloat16"] = "bfloat16"
     source_weights: tuple[float, ...] = (1.0, 1.0, 1.0, 1.5)
+    quantiser: QuantiserConfig | None = None

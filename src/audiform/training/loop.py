@@ -11,7 +11,9 @@ import math
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Complex
@@ -19,11 +21,15 @@ from torch import Tensor, nn
 
 from audiform.training.config import TrainingConfig
 from audiform.training.losses import relative_error
+from audiform.training.quantise import PseudoQuantiser
 from audiform.training.state import TrainingState
 
 Spectra = Complex[Tensor, "batch source channel bin frame"]
 DrawBatch = Callable[[torch.Generator], Spectra]
 Estimate = Callable[[nn.Module, Complex[Tensor, "batch channel bin frame"]], Spectra]
+
+#: Keeps the noise of a step apart from its batch.
+NOISE_SEED_OFFSET = 500_009
 
 STATE_FILE = "state.pt"
 LOG_FILE = "log.jsonl"
@@ -56,15 +62,30 @@ def new_state(network: nn.Module, config: TrainingConfig) -> TrainingState:
     """Return the state before the first step. Vectors (norms, biases) are not decayed."""
     matrices = [p for p in network.parameters() if p.ndim >= 2]
     vectors = [p for p in network.parameters() if p.ndim < 2]
-    optimiser = torch.optim.AdamW(
-        [
-            {"params": matrices, "weight_decay": config.weight_decay},
-            {"params": vectors, "weight_decay": 0.0},
-        ],
-        lr=config.learning_rate,
-        betas=(0.9, 0.99),
-    )
-    return TrainingState(network, optimiser)
+    groups: list[dict[str, Any]] = [
+        {"params": matrices, "weight_decay": config.weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    quantiser = None
+    if config.quantiser is not None:
+        quantiser = PseudoQuantiser(network, config.quantiser)
+        groups.append(
+            {
+                "params": list(quantiser.parameters()),
+                "weight_decay": 0.0,
+                "rate_factor": config.quantiser.rate_factor,
+            }
+        )
+    optimiser = torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.99))
+    return TrainingState(network, optimiser, quantiser)
+
+
+def _noise(state: TrainingState, config: TrainingConfig) -> AbstractContextManager[None]:
+    """Return what gives the network noisy weights in this step, where bits are learned."""
+    if state.quantiser is None:
+        return nullcontext()
+    generator = batch_generator(config.seed + NOISE_SEED_OFFSET, state.step)
+    return state.quantiser.noise(state.network, generator)
 
 
 def train(
@@ -96,14 +117,18 @@ def train(
             started = time.perf_counter()
             rate = learning_rate(config, share)
             for group in state.optimiser.param_groups:
-                group["lr"] = rate
+                group["lr"] = rate * group.get("rate_factor", 1.0)
             reference = coming.result()
             coming = drawer.submit(draw_batch, batch_generator(config.seed, state.step + 1))
-            with torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "bfloat16"):
+            autocast = torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "bfloat16")
+            with _noise(state, config), autocast:
                 estimated = estimate(state.network, reference.sum(dim=1))
             losses = relative_error(estimate=estimated, reference=reference).mean(dim=0)
             state.optimiser.zero_grad(set_to_none=True)
-            (losses @ weights).backward()
+            loss = losses @ weights
+            if state.quantiser is not None:
+                loss = loss + state.quantiser.penalty()
+            loss.backward()
             nn.utils.clip_grad_norm_(state.network.parameters(), config.max_gradient_norm)
             state.optimiser.step()
             state.step += 1
@@ -119,6 +144,8 @@ def train(
                     "learning_rate": round(rate, 7),
                     "loss": [round(value, 4) for value in mean.tolist()],
                 }
+                if state.quantiser is not None:
+                    line["size_mb"] = round(state.quantiser.size_mb().item(), 3)
                 with (folder / LOG_FILE).open("a") as file:
                     file.write(json.dumps(line) + "\n")
             if state.seconds - saved_at >= config.save_every_seconds:

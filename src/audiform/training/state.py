@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from audiform.errors import CheckpointError
+from audiform.training.quantise import PseudoQuantiser
 
 
 class TrainingState:
@@ -18,13 +19,20 @@ class TrainingState:
     There is no generator in it: the batch of step n is drawn from the seed and n alone.
 
     ``average`` is an exponential moving average of the weights; with a decay d, step n counts
-    for at most (1 + n) / (10 + n), so that the first steps are forgotten soon.
+    for at most (1 + n) / (10 + n), so that the first steps are forgotten soon. ``quantiser``
+    holds the bits of the weights, where these are learned too.
     """
 
-    def __init__(self, network: nn.Module, optimiser: torch.optim.Optimizer) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        optimiser: torch.optim.Optimizer,
+        quantiser: PseudoQuantiser | None = None,
+    ) -> None:
         self.network = network
         self.average = copy.deepcopy(network).requires_grad_(False)
         self.optimiser = optimiser
+        self.quantiser = quantiser
         self.step = 0
         self.seconds = 0.0
 
@@ -37,6 +45,12 @@ class TrainingState:
             ):
                 mean.lerp_(value, 1.0 - decay)
 
+    def packing(self) -> dict[str, Any]:
+        """Return what ``write_checkpoint`` must be told so that it packs the weights."""
+        if self.quantiser is None:
+            return {}
+        return {"bits": self.quantiser.bits(), "group_size": self.quantiser.config.group_size}
+
     def save(self, path: Path) -> None:
         """Write everything to ``path``, aside and renamed."""
         part = path.with_name(path.name + ".part")
@@ -45,6 +59,7 @@ class TrainingState:
                 "network": self.network.state_dict(),
                 "average": self.average.state_dict(),
                 "optimiser": self.optimiser.state_dict(),
+                "quantiser": None if self.quantiser is None else self.quantiser.state_dict(),
                 "step": self.step,
                 "seconds": self.seconds,
             },
@@ -59,6 +74,8 @@ class TrainingState:
             self.network.load_state_dict(saved["network"])
             self.average.load_state_dict(saved["average"])
             self.optimiser.load_state_dict(saved["optimiser"])
+            if self.quantiser is not None:
+                self.quantiser.load_state_dict(saved["quantiser"] or {})
             self.step, self.seconds = int(saved["step"]), float(saved["seconds"])
         except (RuntimeError, KeyError, ValueError) as error:
             raise CheckpointError(
