@@ -25,8 +25,11 @@ TOLERANCE = 1e-5
 ZERO_BY_CONSTRUCTION = ".key.bias"
 
 
-def published(klass, options, *, seed=0):
-    """Make a network of the package with random weights that float16 holds."""
+def published(klass, options, *, seed=0, noise=0.05):
+    """Make a network of the package with random weights that float16 holds.
+
+    ``noise`` is added to all of them, so that norms and biases count too.
+    """
     torch.manual_seed(seed)
     network = klass(**({"sources": SOURCES} | options)).eval()
     with torch.no_grad():
@@ -34,7 +37,7 @@ def published(klass, options, *, seed=0):
             if name.endswith("scale"):  # near zero at the start: would hide the branches
                 parameter.uniform_(0.2, 1.0)
             else:
-                parameter += 0.05 * torch.randn_like(parameter)
+                parameter += noise * torch.randn_like(parameter)
     return network.half().float()
 
 

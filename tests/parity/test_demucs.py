@@ -81,11 +81,21 @@ def test_forward(tmp_path, options) -> None:
         assert ours.input_samples(length) == theirs.valid_length(length)
 
 
-def test_released_shape(tmp_path) -> None:
-    """All hyper-parameters as published: six levels, but for the width; half a second."""
-    theirs = published(Published, {"channels": 16, "dconv_comp": 4})
+@pytest.mark.parametrize("channels", [16, pytest.param(64, marks=pytest.mark.slow)])
+def test_released_shape(tmp_path, channels) -> None:
+    """All hyper-parameters as published, in a fourth of the width or (slow: 134 M weights) all."""
+    theirs = published(Published, {"channels": channels})
     ours = load_model(save_th(theirs, tmp_path / "feedcafe.th"))
     assert ours.spec.segment_samples == 40 * 44100
+    assert_equal_forward(theirs, ours, (22050,))
+
+
+@pytest.mark.slow
+def test_released_shape_of_v2(tmp_path) -> None:
+    """266 M weights; without noise, which saturates an LSTM of such a width."""
+    options = {"dconv_mode": 0, "gelu": False, "lstm_layers": 2, "norm_starts": 6}
+    theirs = published(Published, options, noise=0.0)
+    ours = load_model(save_th(theirs, tmp_path / "feedcafe.th"))
     assert_equal_forward(theirs, ours, (22050,))
 
 

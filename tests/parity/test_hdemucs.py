@@ -78,9 +78,10 @@ def test_silence_between(tmp_path) -> None:
             assert_equal(ours(mixture), theirs(mixture.clone()))
 
 
-def test_released_shape(tmp_path) -> None:
-    """All hyper-parameters as published but for the width; one second."""
-    theirs = published(Published, {"channels": 16})
+@pytest.mark.parametrize("channels", [16, pytest.param(48, marks=pytest.mark.slow)])
+def test_released_shape(tmp_path, channels) -> None:
+    """All hyper-parameters as published, in a third of the width or (slow: 84 M weights) all."""
+    theirs = published(Published, {"channels": channels})
     ours = load_model(save_th(theirs, tmp_path / "feedcafe.th"))
     assert ours.spec.segment_samples == 40 * 44100
     assert_equal_forward(theirs, ours, (44100,))

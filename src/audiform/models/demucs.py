@@ -30,6 +30,9 @@ from audiform.nn.unet import (
 )
 from audiform.protocols import Analysis, OverlapAdd, SeparationSpec
 
+#: Samples that one innermost step may stand for: inputs are filled up to multiples of it.
+MAX_REDUCTION = 2**16
+
 
 class DemucsConfig(BaseModel):
     """Hyper-parameters of Demucs; the defaults are those of the published class.
@@ -46,12 +49,12 @@ class DemucsConfig(BaseModel):
     sources: tuple[str, ...] = Field(("drums", "bass", "other", "vocals"), min_length=1)
     audio_channels: int = Field(2, ge=1, le=64)
     sample_rate: int = Field(44100, gt=0)
-    segment_seconds: Fraction = Field(Fraction(40), gt=0)
+    segment_seconds: Fraction = Field(Fraction(40), gt=0, le=3600)
     hidden_channels: int = Field(64, ge=1, le=4096)
     growth: float = Field(2.0, ge=1, le=16)
     depth: int = Field(6, ge=1, le=10)
-    kernel_size: int = Field(8, ge=2, le=1024)
-    stride: int = Field(4, ge=1, le=1024)
+    kernel_size: int = Field(8, ge=2, le=256)
+    stride: int = Field(4, ge=1)
     context: int = Field(1, ge=0, le=64)
     gelu: bool = True
     norm_starts: int = Field(4, ge=1)
@@ -60,7 +63,7 @@ class DemucsConfig(BaseModel):
     encoder_branches: bool = True
     decoder_branches: bool = False
     branch_depth: int = Field(2, ge=1, le=16)
-    branch_compression: float = Field(4.0, gt=0)
+    branch_compression: float = Field(4.0, ge=1)
     branch_attention_starts: int = Field(4, ge=0)
     branch_lstm_starts: int = Field(4, ge=0)
     branch_initial_gain: float = 1e-4
@@ -74,6 +77,11 @@ class DemucsConfig(BaseModel):
             raise ValueError(
                 f"stride = {self.stride} leaves gaps between kernels of {self.kernel_size}; "
                 "lower stride"
+            )
+        if self.stride**self.depth > MAX_REDUCTION:
+            raise ValueError(
+                f"stride = {self.stride} over depth = {self.depth} levels leaves one step of more "
+                f"than {MAX_REDUCTION} samples; lower one of them"
             )
         if self.resample and (self.kernel_size % 2 or self.stride % 2):
             raise ValueError(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from itertools import pairwise
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import torch
 from einops import rearrange
@@ -36,6 +36,9 @@ from audiform.protocols import Analysis, OverlapAdd, SeparationSpec
 #: Added to a magnitude before dividing by it, for ``phase = "damped"``.
 MAGNITUDE_FLOOR = 1e-8
 
+#: A share of the frequencies.
+BandEdge = Annotated[float, Field(gt=0, lt=1)]
+
 
 class HDemucsConfig(BaseModel):
     """Hyper-parameters of Hybrid Demucs; the defaults are those of the published class.
@@ -62,7 +65,7 @@ class HDemucsConfig(BaseModel):
     sources: tuple[str, ...] = Field(("drums", "bass", "other", "vocals"), min_length=1)
     audio_channels: int = Field(2, ge=1, le=64)
     sample_rate: int = Field(44100, gt=0)
-    segment_seconds: Fraction = Field(Fraction(40), gt=0)
+    segment_seconds: Fraction = Field(Fraction(40), gt=0, le=3600)
     hidden_channels: int = Field(48, ge=1, le=4096)
     growth: int = Field(2, ge=1, le=16)
     depth: int = Field(6, ge=2, le=10)
@@ -75,14 +78,14 @@ class HDemucsConfig(BaseModel):
     shared_stride: int = Field(2, ge=2, le=64, multiple_of=2)
     encoder_context: int = Field(0, ge=0, le=64)
     decoder_context: int = Field(1, ge=0, le=64)
-    band_edges: tuple[float, ...] = Field((), max_length=16)
+    band_edges: tuple[BandEdge, ...] = Field((), max_length=16)
     banded_levels: int = Field(2, ge=1)
     norm_starts: int = Field(4, ge=1)
     norm_groups: int = Field(4, ge=1)
     encoder_branches: bool = True
     decoder_branches: bool = False
     branch_depth: int = Field(2, ge=1, le=16)
-    branch_compression: float = Field(4.0, gt=0)
+    branch_compression: float = Field(4.0, ge=1)
     branch_attention_starts: int = Field(4, ge=0)
     branch_lstm_starts: int = Field(4, ge=0)
     branch_initial_gain: float = 1e-4
@@ -206,7 +209,6 @@ class HDemucs(nn.Module):
         self.config = config
         self.stft = StftSpec(config.n_fft, config.n_fft // 4)
 
-        meeting = config.spectrum_levels - 1
         inner = [config.level_channels(level) for level in range(config.depth)]
         parts = 2 if config.spectrum == "complex" else 1  # real and imaginary are channels
         mixture, stems = config.audio_channels, config.audio_channels * len(config.sources)
@@ -242,7 +244,6 @@ class HDemucs(nn.Module):
             if config.frequency_embedding
             else None
         )
-        assert meeting > 0
         if config.rescale_reference:
             rescale_initial_weights(self, reference=config.rescale_reference)
 
