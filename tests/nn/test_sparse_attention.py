@@ -95,6 +95,17 @@ def test_it_equals_the_plain_form_over_the_same_pairs(sparsity, spread) -> None:
     )
 
 
+@pytest.mark.parametrize("dtype", [torch.int8, torch.float16, torch.float32])
+def test_the_type_of_the_signs_changes_nothing(dtype, monkeypatch) -> None:
+    queries, keys, _ = tokens()
+    config = SparseAttentionConfig()
+    _, expected = plain_pairs(queries, keys, config, seed=42)
+    monkeypatch.setattr(sparse_attention, "_signs_dtype", lambda device: dtype)
+    pairs = SparseAttention(config).find_pairs(queries, keys)
+    found = seen_in_tiles(pairs, groups=6, queries=45, keys=60)
+    assert torch.equal(found.unflatten(0, (2, 3)), expected)
+
+
 def test_without_sparsity_it_is_dense_attention() -> None:
     queries, keys, values = tokens()
     attention = SparseAttention(SparseAttentionConfig(sparsity=0.0))

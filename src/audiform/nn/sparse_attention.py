@@ -24,7 +24,7 @@ from typing import Any, Literal
 
 import torch
 from einops import rearrange
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float, Int64, Shaped
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
@@ -132,8 +132,8 @@ def count_matches(
 ) -> Int64[Tensor, "*leading queries keys"]:
     """Return in how many rounds each query and key share a bucket: the plain form.
 
-    Exclusive-or, fold each pair of bits into one, count the ones. It holds eight bytes a
-    pair, and takes three times as long as the product of :func:`bucket_signs`.
+    Exclusive-or, fold each pair of bits into one, count the ones. It holds several numbers of
+    eight bytes a pair, and takes longer than the product of :func:`bucket_signs`.
     """
     differ = queries[..., :, None] ^ keys[..., None, :]
     differ = (differ | (differ >> 1)) & _EVEN_BITS
@@ -144,12 +144,12 @@ def count_matches(
 
 def bucket_signs(
     words: Int64[Tensor, "*leading tokens"], *, rounds: int, dtype: torch.dtype
-) -> Float[Tensor, "*leading tokens signs"]:
+) -> Shaped[Tensor, "*leading tokens signs"]:
     """Return three signs for each round, whose products tell how often two tokens match.
 
     The four buckets are corners of a tetrahedron, (x, y, xy) with x, y = +1 or -1: the
     product of a corner with itself is 3, with any other -1. So the product over all rounds is
-    ``4 * matches - rounds``, which is exact in half precision too.
+    ``4 * matches - rounds``, which is exact in half precision and in bytes too.
     """
     bits = words[..., None] >> (2 * torch.arange(rounds, device=words.device))
     x = (1 - 2 * (bits & 1)).to(dtype)
@@ -202,6 +202,33 @@ def _tile_sizes(
     return min(num_groups, max(1, budget // (queries * num_keys))), queries
 
 
+def _signs_dtype(device: torch.device) -> torch.dtype:
+    """Return the type in which products of signs are fastest; they are exact in all."""
+    if device.type == "cuda":
+        return torch.float16
+    return torch.int8 if _has_fast_int8() else torch.float32
+
+
+@lru_cache(maxsize=1)
+def _has_fast_int8() -> bool:
+    """Tell whether the CPU multiplies bytes four times as fast as floats, and torch lets it.
+
+    Neither question has a public answer in all versions of torch: without one it is floats.
+    """
+    is_supported = getattr(torch.cpu, "_is_vnni_supported", lambda: False)
+    return hasattr(torch, "_int_mm") and is_supported()
+
+
+def _products(
+    queries: Shaped[Tensor, "groups queries signs"], keys: Shaped[Tensor, "groups keys signs"]
+) -> Shaped[Tensor, "groups queries keys"]:
+    """Return the product of each query's signs with each key's."""
+    if queries.dtype != torch.int8:
+        return queries @ keys.transpose(1, 2)
+    products = [torch._int_mm(*pair) for pair in zip(queries, keys.transpose(1, 2), strict=True)]
+    return products[0][None] if len(products) == 1 else torch.stack(products)
+
+
 @dataclass(frozen=True)
 class HashedPairs:
     """Pairs that match at least ``least_matches`` times, or most often if there are none."""
@@ -240,9 +267,9 @@ class HashedPairs:
             len(self.query_words), self.rounds + 1, dtype=torch.int64, device=self.key_words.device
         )
         for tile, agreement in self._agreements():
-            matches = agreement.add_(self.rounds).mul_(0.25).to(torch.uint8).flatten(1)
-            for total, counts in zip(totals[tile.groups], matches, strict=True):
-                total += torch.bincount(counts, minlength=self.rounds + 1)
+            fourfold = agreement.add_(self.rounds).to(torch.uint8).flatten(1)
+            for total, matches in zip(totals[tile.groups], fourfold, strict=True):
+                total += torch.bincount(matches, minlength=4 * self.rounds + 1)[::4]
         return totals
 
     def penalties(self) -> Iterator[tuple[Tile, Tensor]]:
@@ -250,13 +277,14 @@ class HashedPairs:
         for tile, agreement in self._agreements():
             least = 4 * self.least_matches[tile.groups, None, None] - self.rounds
             least = torch.minimum(agreement.amax(dim=-1, keepdim=True), least.to(agreement.dtype))
-            yield tile, agreement.sub_(least).clamp_(max=0).mul_(-_UNSEEN)
+            short_of = agreement.sub_(least).clamp_(max=0)
+            yield tile, short_of.to(torch.float32).mul_(-_UNSEEN)
 
     def _agreements(self) -> Iterator[tuple[Tile, Tensor]]:
         """Yield each tile and ``4 * matches - rounds`` of its pairs."""
         num_groups, num_queries = self.query_words.shape
         device = self.query_words.device
-        dtype = torch.float16 if device.type == "cuda" else torch.float32
+        dtype = _signs_dtype(device)
         groups_at_once, queries_at_once = _tile_sizes(
             num_groups, num_queries, self.key_words.shape[1], device=device
         )
@@ -268,7 +296,7 @@ class HashedPairs:
                     some = slice(query, query + queries_at_once)
                     queries = self.query_words[groups, some]
                     signs = bucket_signs(queries, rounds=self.rounds, dtype=dtype)
-                    yield Tile(groups, some), signs @ keys.transpose(1, 2)
+                    yield Tile(groups, some), _products(signs, keys)
 
 
 @dataclass(frozen=True)
@@ -288,8 +316,9 @@ class MaskedPairs:
         ranges = [range(start, min(start + at_once, num_queries)) for start in starts]
         for queries, mask in zip(ranges, self.mask.rows(ranges), strict=True):
             seen = (mask | ~mask.any(dim=1, keepdim=True)).to(self.device)
-            penalty = torch.zeros(seen.shape, device=self.device).masked_fill_(~seen, _UNSEEN)
-            yield Tile(slice(None), slice(queries.start, queries.stop)), penalty[None]
+            penalty = torch.zeros(self.num_groups, *seen.shape, device=self.device)
+            penalty.masked_fill_(~seen, _UNSEEN)
+            yield Tile(slice(None), slice(queries.start, queries.stop)), penalty
 
 
 #: Both say which pairs are seen, tile by tile; the tiles cover everything once.
@@ -342,12 +371,9 @@ def _weights(queries: Tensor, keys: Tensor, pairs: Pairs) -> Iterator[tuple[Tile
     """Yield each tile and its weights: they add up to 1 over the keys, 0 where unseen."""
     scale = queries.shape[-1] ** -0.5
     for tile, penalty in pairs.penalties():
-        scores = torch.baddbmm(
-            penalty.to(queries.dtype),
-            queries[tile.groups, tile.queries],
-            keys[tile.groups].transpose(1, 2),
-            alpha=scale,
-        )
+        scores = penalty.to(queries.dtype)
+        some, all_keys = queries[tile.groups, tile.queries], keys[tile.groups]
+        scores.baddbmm_(some, all_keys.transpose(1, 2), alpha=scale)
         yield tile, torch.softmax(scores, dim=-1)
 
 
