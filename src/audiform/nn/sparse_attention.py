@@ -151,7 +151,8 @@ def bucket_signs(
     product of a corner with itself is 3, with any other -1. So the product over all rounds is
     ``4 * matches - rounds``, which is exact in half precision and in bytes too.
     """
-    bits = words[..., None] >> (2 * torch.arange(rounds, device=words.device))
+    shifts = 2 * torch.arange(rounds, device=words.device)
+    bits = ((words[..., None] >> shifts) & 3).to(torch.int8)
     x = (1 - 2 * (bits & 1)).to(dtype)
     y = (1 - (bits & 2)).to(dtype)
     return torch.cat([x, y, x * y], dim=-1)
@@ -291,12 +292,13 @@ class HashedPairs:
         with torch.autocast(device.type, enabled=False):
             for group in range(0, num_groups, groups_at_once):
                 groups = slice(group, group + groups_at_once)
-                keys = bucket_signs(self.key_words[groups], rounds=self.rounds, dtype=dtype)
+                queries, keys = (
+                    bucket_signs(words[groups], rounds=self.rounds, dtype=dtype)
+                    for words in (self.query_words, self.key_words)
+                )
                 for query in range(0, num_queries, queries_at_once):
                     some = slice(query, query + queries_at_once)
-                    queries = self.query_words[groups, some]
-                    signs = bucket_signs(queries, rounds=self.rounds, dtype=dtype)
-                    yield Tile(groups, some), _products(signs, keys)
+                    yield Tile(groups, some), _products(queries[:, some], keys)
 
 
 @dataclass(frozen=True)
