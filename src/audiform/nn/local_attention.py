@@ -49,8 +49,9 @@ class LocalAttention(nn.Module):
         )  # fmt: skip
         time = torch.arange(features.shape[-1], device=features.device, dtype=features.dtype)
         distance = (time[:, None] - time).abs()
-        scores = scores - self._slopes(features)[..., None] * distance
-        scores = scores.masked_fill(distance == 0, SELF_SCORE)
+        # in place: of a long sequence there is room for few tensors of this size
+        scores -= self._slopes(features)[..., None] * distance
+        scores.masked_fill_(distance == 0, SELF_SCORE)
         found = einsum(
             scores.softmax(dim=-1), _heads(self.value(features)),
             "batch head query key, batch head size key -> batch head size query",
