@@ -54,6 +54,18 @@ def test_resume_goes_on(data, tmp_path):
     assert read_checkpoint(path).header.training["steps"] == 4
 
 
+def test_a_run_with_a_quantiser_packs_its_checkpoint(tmp_path):
+    folder = write_songs(tmp_path / "songs_only")
+    changed = {"training.quantiser": {"min_size_mb": 0.001}, "training.max_steps": 1}
+    path = RECIPES["default-tiny"](folder, tmp_path / "run", settings=changed)
+    checkpoint = read_checkpoint(path)
+    assert checkpoint.header.quantisation is not None
+    assert checkpoint.header.quantisation.weights
+    assert checkpoint.header.training["recipe"]["training"]["quantiser"]["group_size"] == 8
+    with torch.inference_mode():
+        assert build_model(checkpoint)(torch.zeros(1, 2, 1000)).shape == (1, 4, 2, 1000)
+
+
 def test_songs_alone_will_do(tmp_path):
     folder = write_songs(tmp_path / "songs_only")
     path = RECIPES["default-tiny"](folder, tmp_path / "run", settings={"training.max_steps": 1})

@@ -1,0 +1,180 @@
+"""What learned bits cost: one small Demucs, trained with and without them, size against SDR.
+
+The network is trained for ``--steps`` as it is; from there on for half as many steps twice, once
+as it is and once with the quantiser. Both see the same batches. Rounding the float network
+to the same number of bits everywhere is shown beside them.
+"""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from measure import parser, report
+
+from audiform.checkpoints import build_model, read_checkpoint, write_checkpoint
+from audiform.data.tracks import SOURCES, find_songs
+from audiform.metrics.separation import sdr
+from audiform.models.demucs import Demucs, DemucsConfig
+from audiform.training.quantise import PseudoQuantiser, QuantiserConfig
+
+#: Demucs as in its first paper, narrow and without upsampling: no branches, no norms, ReLU.
+NETWORK = DemucsConfig(
+    hidden_channels=24,
+    depth=4,
+    lstm_layers=1,
+    gelu=False,
+    norm_starts=99,
+    encoder_branches=False,
+    resample=False,
+    rescale_reference=0.1,
+)
+
+SEGMENT_SECONDS = 1.5
+BATCH_SIZE = 4
+LEARNING_RATE = 1e-3
+
+#: Runs are short: bits learn faster than the default, beside the weights.
+RATE_FACTOR = 30.0
+
+#: Of each song so much is read, from so far on.
+START_SECONDS, READ_SECONDS = 30.0, 60.0
+
+
+def main() -> None:
+    """Train, write, read back and score."""
+    arguments = parser(__doc__ or "")
+    arguments.add_argument("songs", type=Path, help="folder of songs to train on")
+    arguments.add_argument("test", type=Path, help="folder of songs to score")
+    arguments.add_argument("--held-out", default="ev_lithium", help="song not to train on")
+    arguments.add_argument("--song", default="ev_lithium_10s", help="song to score")
+    arguments.add_argument("--steps", type=int, default=200)
+    arguments.add_argument("--penalty", type=float, default=QuantiserConfig().penalty)
+    arguments.add_argument("--threads", type=int, default=2)
+    options = arguments.parse_args()
+    torch.set_num_threads(options.threads)
+    songs = [song for song in find_songs(options.songs, SOURCES) if song.name != options.held_out]
+    audio = [read(song, START_SECONDS, READ_SECONDS) for song in songs if not song.missing]
+    reference = next(
+        read(song, 0.0, None) for song in find_songs(options.test, SOURCES)
+        if song.name == options.song
+    )  # fmt: skip
+
+    started = time.perf_counter()
+    torch.manual_seed(0)
+    network = Demucs(NETWORK).train()
+    train(network, audio, range(options.steps))
+    with_bits = copy.deepcopy(network)
+    rest = range(options.steps, options.steps + options.steps // 2)
+    train(network, audio, rest)
+    quantiser = PseudoQuantiser(
+        with_bits, QuantiserConfig(penalty=options.penalty, rate_factor=RATE_FACTOR)
+    )
+    train(with_bits, audio, rest, quantiser)
+    seconds = time.perf_counter() - started
+
+    even = {
+        f"float, rounded to {width} bits": dict(
+            bits={name: torch.full_like(bits, width) for name, bits in quantiser.bits().items()},
+            half=True,
+        )
+        for width in (8, 4, 3)
+    }
+    rows: dict[str, str | float] = {
+        "weights": sum(weight.numel() for weight in network.parameters()),
+        "steps": len(rest) + options.steps,
+        "training, s": seconds,
+        "penalty per MB": options.penalty,
+        "mean bits": torch.cat(list(quantiser.bits().values())).double().mean().item(),
+        "size told beforehand, KB": quantiser.true_size_mb(half=True) * 1024,
+        "SDR of the mixture, dB": score(reference.sum(dim=0).expand_as(reference), reference),
+    }
+    plain = 0.0
+    with tempfile.TemporaryDirectory() as name:
+        for title, model, storing in [
+            ("float", network, {}),
+            *((title, network, storing) for title, storing in even.items()),
+            ("learned bits, not rounded", with_bits, {}),
+            ("learned bits", with_bits, dict(bits=quantiser.bits(), half=True)),
+        ]:
+            path = Path(name) / "model.safetensors"
+            write_checkpoint(
+                path,
+                architecture="demucs",
+                config=NETWORK,
+                state=model.state_dict(),
+                sources=NETWORK.sources,
+                sample_rate=NETWORK.sample_rate,
+                **storing,
+            )
+            with torch.inference_mode():
+                estimate = build_model(read_checkpoint(path))(reference.sum(dim=0)[None])[0]
+            size = path.stat().st_size
+            plain = plain or size
+            rows[f"{title}: SDR, dB"] = score(estimate, reference)
+            rows[f"{title}: size, KB"] = size / 1024
+            rows[f"{title}: size divided by"] = plain / size
+    report(f"quantisation, {options.song}", rows, options.json)
+
+
+def read(song, start_seconds, duration_seconds) -> torch.Tensor:
+    """Return the stems of a song as (sources, channels, time)."""
+    return torch.from_numpy(
+        song.read_all(
+            SOURCES,
+            sample_rate=NETWORK.sample_rate,
+            start_seconds=start_seconds,
+            duration_seconds=duration_seconds,
+        )
+    )
+
+
+def draw(audio, step) -> torch.Tensor:
+    """Return stems of different songs and places, at different levels."""
+    generator = np.random.default_rng(step)
+    length = int(SEGMENT_SECONDS * NETWORK.sample_rate)
+    batch = torch.empty(BATCH_SIZE, len(SOURCES), 2, length)
+    for item in batch:
+        for index, stem in enumerate(item):
+            song = audio[generator.integers(len(audio))]
+            start = generator.integers(song.shape[-1] - length)
+            stem.copy_(song[index, :, start : start + length] * generator.uniform(0.5, 1.2))
+    return batch
+
+
+def train(network, audio, steps, quantiser=None) -> None:
+    """Train with Adam and the L1 distance between waveforms, relative to the mixture's."""
+    groups = [{"params": list(network.parameters())}]
+    if quantiser is not None:
+        rate = LEARNING_RATE * quantiser.config.rate_factor
+        groups.append({"params": list(quantiser.parameters()), "lr": rate})
+    optimiser = torch.optim.Adam(groups, lr=LEARNING_RATE)
+    for step in steps:
+        stems = draw(audio, step)
+        mixture = stems.sum(dim=1)
+        optimiser.zero_grad()
+        if quantiser is None:
+            loss = distance(network(mixture), stems)
+        else:
+            with quantiser.noise(network, torch.Generator().manual_seed(step)):
+                loss = distance(network(mixture), stems) + quantiser.penalty()
+        loss.backward()
+        optimiser.step()
+
+
+def distance(estimate, stems) -> torch.Tensor:
+    """Return the mean absolute error over the mixture's mean absolute value."""
+    return (estimate - stems).abs().mean() / stems.sum(dim=1).abs().mean()
+
+
+def score(estimate, reference) -> float:
+    """Return the mean SDR over the stems in dB."""
+    return sdr(estimate=estimate, reference=reference).mean().item()
+
+
+if __name__ == "__main__":
+    main()
