@@ -1,8 +1,9 @@
 """Time and memory of attention: sparse by hashing, dense fused, dense with the scores held.
 
 One layer of the spectrum branch of HT Demucs, at the token counts of longer and longer
-segments. Each figure comes from a process of its own: its peak memory less that of a process
-that only makes the tokens.
+segments. Each figure comes from a process of its own: seconds of processor time in one thread,
+which others on the machine disturb least, and peak memory less that of a process that only makes
+the tokens.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import platform
 import statistics
 import sys
@@ -67,22 +67,26 @@ def child(options: argparse.Namespace) -> None:
             torch.autograd.grad(attended, parts, torch.ones_like(attended))
 
     torch.manual_seed(0)
+    torch.set_num_threads(1)
     attend = method("fused" if options.child == "tokens" else options.child, options.sparsity)
     call(tokens(16))
     parts = tokens(options.tokens)
     seconds: list[float] = []
     while options.child != "tokens" and len(seconds) < options.repeats:
-        started = time.perf_counter()
+        started = time.process_time()
         call(parts)
-        seconds.append(time.perf_counter() - started)
+        seconds.append(time.process_time() - started)
         if seconds[0] > LONG_SECONDS:
             break
     Path(options.times).write_text(json.dumps(seconds))
 
 
 def available_mb() -> float:
-    """Return the memory of the machine."""
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**20
+    """Return the memory that is free for use."""
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) / 2**10
+    raise OSError("/proc/meminfo has no MemAvailable; run this on Linux")
 
 
 def measured(name: str, tokens: int, direction: str, options: argparse.Namespace) -> dict:
@@ -112,7 +116,7 @@ def main() -> None:
         child(options)
         return
 
-    machine = f"{os.cpu_count()} cores, {platform.machine()}, torch {torch.__version__}"
+    machine = f"one thread, {platform.machine()}, torch {torch.__version__}"
     print(f"attention, {HEADS} heads of {SIZE}, sparsity {options.sparsity:g} "
           f"(commit {commit()}; {machine})\n")  # fmt: skip
     print("| segment | tokens | pass | " + " | ".join(f"{name}, s | MB" for name in METHODS) + " |")

@@ -241,13 +241,21 @@ def test_half_precision(dtype) -> None:
         torch.testing.assert_close(ours.grad.float(), theirs.grad, atol=5e-2 * scale, rtol=0)
 
 
-def test_autocast_does_not_change_which_pairs_are_seen() -> None:
-    queries, keys, _ = tokens()
+@pytest.mark.parametrize("dtype", [torch.int8, torch.float32])
+def test_autocast_does_not_change_which_pairs_are_seen(dtype, monkeypatch) -> None:
+    monkeypatch.setattr(sparse_attention, "_signs_dtype", lambda device: dtype)
+    queries, keys, values = tokens()
     attention = SparseAttention(SparseAttentionConfig())
     expected = attention.find_pairs(queries, keys)
     with torch.autocast("cpu", torch.bfloat16):
         found = attention.find_pairs(queries, keys)
         inside = seen_in_tiles(found, groups=6, queries=45, keys=60)
+        whole = attention_over(queries, keys, values.requires_grad_(), found)
+        assert torch.is_autocast_enabled("cpu")
+    torch.testing.assert_close(
+        whole, attention_over(queries, keys, values, expected), atol=0, rtol=0
+    )
+    whole.sum().backward()
     assert torch.equal(inside, seen_in_tiles(expected, groups=6, queries=45, keys=60))
 
 

@@ -289,16 +289,15 @@ class HashedPairs:
         groups_at_once, queries_at_once = _tile_sizes(
             num_groups, num_queries, self.key_words.shape[1], device=device
         )
-        with torch.autocast(device.type, enabled=False):
-            for group in range(0, num_groups, groups_at_once):
-                groups = slice(group, group + groups_at_once)
-                queries, keys = (
-                    bucket_signs(words[groups], rounds=self.rounds, dtype=dtype)
-                    for words in (self.query_words, self.key_words)
-                )
-                for query in range(0, num_queries, queries_at_once):
-                    some = slice(query, query + queries_at_once)
-                    yield Tile(groups, some), _products(queries[:, some], keys)
+        for group in range(0, num_groups, groups_at_once):
+            groups = slice(group, group + groups_at_once)
+            queries, keys = (
+                bucket_signs(words[groups], rounds=self.rounds, dtype=dtype)
+                for words in (self.query_words, self.key_words)
+            )
+            for query in range(0, num_queries, queries_at_once):
+                some = slice(query, query + queries_at_once)
+                yield Tile(groups, some), _products(queries[:, some], keys)
 
 
 @dataclass(frozen=True)
