@@ -22,11 +22,11 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed
-	$(PIP) -e ".[test,train]"
+	$(PIP) -e ".[test]"
 	@touch $@
 
 $(VENV)/.installed-check: $(VENV)/.installed
-	$(PIP) -e ".[check,train]"
+	$(PIP) -e ".[check]"
 	@touch $@
 
 demo: $(VENV)/.installed

@@ -243,7 +243,13 @@ def test_an_interrupted_run_leaves_only_whole_files(folder, checkpoint, blow) ->
     for index in range(4):
         song(folder / f"{index}.wav", seconds=2)
     command = [sys.executable, "-m", "audiform", "separate", ".", "-n", str(checkpoint)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        # whoever runs the tests in the background may have told their children to ignore it
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     deadline = time.monotonic() + 120
     while not list(folder.glob("separated/tiny/*/vocals.wav")):
         assert time.monotonic() < deadline and process.poll() is None

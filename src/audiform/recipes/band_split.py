@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from importlib.util import find_spec
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -227,9 +227,16 @@ def prepare_pool(recipe: BandSplitRun, data: Path, folder: Path) -> None:
     library = SampleLibrary(data / "train")
     counts = dict(recipe.pool.counts)
     kinds = {**POOL_KINDS, "vocals_sung": PoolKind(SungVoices(library), SUNG_STREAM)}
-    if counts.get("vocals_sung") and find_spec("pyworld") is None:
-        logger.warning("pyworld is not installed: no singing is made from speech")
-        counts["vocals_sung"] = 0
+    if counts.get("vocals_sung"):
+        try:
+            import_module("pyworld")
+        except ImportError as error:
+            logger.warning(
+                "no singing is made from speech: pyworld cannot be used (%s); "
+                "pip install 'audiform[train]'",
+                error,
+            )
+            counts["vocals_sung"] = 0
     render_pool(
         folder,
         library,
