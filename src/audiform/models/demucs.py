@@ -21,13 +21,13 @@ from audiform.dsp.level import MonoDeviation
 from audiform.dsp.resample import resample
 from audiform.dsp.standardise import ItemLevel, item_level
 from audiform.nn.framed_lstm import BidirectionalLSTM
-from audiform.nn.local_attention import NUM_HEADS
 from audiform.nn.unet import (
     UNetDecoderLayer,
     UNetEncoderLayer,
     UNetLayerShape,
     rescale_initial_weights,
 )
+from audiform.nn.unet_checks import check_branches, check_norms
 from audiform.protocols import Analysis, OverlapAdd, SeparationSpec
 
 #: Samples that one innermost step may stand for: inputs are filled up to multiples of it.
@@ -88,21 +88,14 @@ class DemucsConfig(BaseModel):
                 f"kernel_size = {self.kernel_size} and stride = {self.stride} must be even with "
                 "resample, so that the rate can be halved again"
             )
-        for level in range(self.norm_starts - 1, self.depth):  # its decoder's norm is one out
-            if self.level_channels(level) % self.norm_groups:
-                raise ValueError(
-                    f"level {level} has {self.level_channels(level)} channels, which norm_groups "
-                    f"= {self.norm_groups} must divide; change one of them"
-                )
+        channels = [self.level_channels(level) for level in range(self.depth)]
+        check_norms(channels, norm_starts=self.norm_starts, norm_groups=self.norm_groups)
         if self.encoder_branches or self.decoder_branches:
-            for level in range(self.depth):
-                width = int(self.level_channels(level) / self.branch_compression)
-                heads = NUM_HEADS if level >= self.branch_attention_starts else 1
-                if width < 1 or width % heads:
-                    raise ValueError(
-                        f"the residual branches of level {level} are {width} wide, which must be "
-                        f"a multiple of {heads}; lower branch_compression or raise hidden_channels"
-                    )
+            check_branches(
+                channels,
+                compression=self.branch_compression,
+                attention_starts=self.branch_attention_starts,
+            )
         return self
 
     def level_channels(self, level: int) -> int:

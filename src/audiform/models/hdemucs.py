@@ -21,7 +21,6 @@ from audiform.dsp.standardise import ItemLevel, item_level
 from audiform.dsp.stft import StftSpec, aligned_istft, aligned_stft
 from audiform.nn.complex_channels import channels_to_complex, complex_to_channels
 from audiform.nn.frequency_bands import BandedDecoderLayer, BandedEncoderLayer
-from audiform.nn.local_attention import NUM_HEADS
 from audiform.nn.unet import (
     FrequencyEmbedding,
     UNetDecoderLayer,
@@ -31,6 +30,7 @@ from audiform.nn.unet import (
     UNetUpsampling,
     rescale_initial_weights,
 )
+from audiform.nn.unet_checks import check_branches, check_norms
 from audiform.protocols import Analysis, OverlapAdd, SeparationSpec
 
 #: Added to a magnitude before dividing by it, for ``phase = "damped"``.
@@ -111,21 +111,14 @@ class HDemucsConfig(BaseModel):
                 f"the branches meet after {levels} levels and depth = {self.depth}; raise depth, "
                 "or lower n_fft"
             )
-        for level in range(self.norm_starts - 1, self.depth):  # its decoder's norm is one out
-            if self.level_channels(level) % self.norm_groups:
-                raise ValueError(
-                    f"level {level} has {self.level_channels(level)} channels, which norm_groups "
-                    f"= {self.norm_groups} must divide; change one of them"
-                )
+        channels = [self.level_channels(level) for level in range(self.depth)]
+        check_norms(channels, norm_starts=self.norm_starts, norm_groups=self.norm_groups)
         if self.encoder_branches or self.decoder_branches:
-            for level in range(self.depth):
-                width = int(self.level_channels(level) / self.branch_compression)
-                heads = NUM_HEADS if level >= self.branch_attention_starts else 1
-                if width < 1 or width % heads:
-                    raise ValueError(
-                        f"the residual branches of level {level} are {width} wide, which must be "
-                        f"a multiple of {heads}; lower branch_compression or raise hidden_channels"
-                    )
+            check_branches(
+                channels,
+                compression=self.branch_compression,
+                attention_starts=self.branch_attention_starts,
+            )
         self._check_bands()
         return self
 
