@@ -1,8 +1,9 @@
-"""What learned bits cost: one small Demucs, trained with and without them, size against SDR.
+"""What learned bits cost: a network trained with and without them, size against SDR.
 
-The network is trained for ``--steps`` as it is; from there on for half as many steps twice, once
-as it is and once with the quantiser. Both see the same batches. Rounding the float network
-to the same number of bits everywhere is shown beside them.
+A small Demucs is trained for ``--steps`` as it is (or ``--model`` is taken as it comes); from
+there on for half as many steps twice, once as it is and once with the quantiser. Both see the
+same batches. Rounding the float network to the same number of bits everywhere is shown
+beside them.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ import numpy as np
 import torch
 from measure import parser, report
 
-from audiform.checkpoints import build_model, read_checkpoint, write_checkpoint
+from audiform.audio import Audio
+from audiform.checkpoints import build_model, resolve, write_checkpoint
 from audiform.data.tracks import SOURCES, find_songs
+from audiform.inference.separator import Separator
 from audiform.metrics.separation import sdr
 from audiform.models.demucs import Demucs, DemucsConfig
 from audiform.training.quantise import PseudoQuantiser, QuantiserConfig
@@ -34,12 +37,13 @@ NETWORK = DemucsConfig(
     rescale_reference=0.1,
 )
 
+SAMPLE_RATE = NETWORK.sample_rate
+
 SEGMENT_SECONDS = 1.5
 BATCH_SIZE = 4
-LEARNING_RATE = 1e-3
-
-#: Runs are short: bits learn faster than the default, beside the weights.
-RATE_FACTOR = 30.0
+#: Of the weights from scratch, of those of a trained network, and of the bits: runs are short,
+#: so the last is larger than usual.
+LEARNING_RATE, TUNING_RATE, BITS_RATE = 1e-3, 1e-4, 3e-2
 
 #: Of each song so much is read, from so far on.
 START_SECONDS, READ_SECONDS = 30.0, 60.0
@@ -52,6 +56,7 @@ def main() -> None:
     arguments.add_argument("test", type=Path, help="folder of songs to score")
     arguments.add_argument("--held-out", default="ev_lithium", help="song not to train on")
     arguments.add_argument("--song", default="ev_lithium_10s", help="song to score")
+    arguments.add_argument("--model", help="trained model to start from, such as default")
     arguments.add_argument("--steps", type=int, default=200)
     arguments.add_argument("--penalty", type=float, default=QuantiserConfig().penalty)
     arguments.add_argument("--threads", type=int, default=2)
@@ -65,16 +70,15 @@ def main() -> None:
     )  # fmt: skip
 
     started = time.perf_counter()
-    torch.manual_seed(0)
-    network = Demucs(NETWORK).train()
-    train(network, audio, range(options.steps))
+    network, about = fresh() if options.model is None else trained(options.model)
+    rate = LEARNING_RATE if options.model is None else TUNING_RATE
+    first = options.steps if options.model is None else 0
+    train(network, audio, range(first), rate)
     with_bits = copy.deepcopy(network)
-    rest = range(options.steps, options.steps + options.steps // 2)
-    train(network, audio, rest)
-    quantiser = PseudoQuantiser(
-        with_bits, QuantiserConfig(penalty=options.penalty, rate_factor=RATE_FACTOR)
-    )
-    train(with_bits, audio, rest, quantiser)
+    rest = range(first, first + options.steps // 2)
+    train(network, audio, rest, rate)
+    quantiser = PseudoQuantiser(with_bits, QuantiserConfig(penalty=options.penalty))
+    train(with_bits, audio, rest, rate, quantiser)
     seconds = time.perf_counter() - started
 
     even = {
@@ -86,7 +90,7 @@ def main() -> None:
     }
     rows: dict[str, str | float] = {
         "weights": sum(weight.numel() for weight in network.parameters()),
-        "steps": len(rest) + options.steps,
+        "steps": first + len(rest),
         "training, s": seconds,
         "penalty per MB": options.penalty,
         "mean bits": torch.cat(list(quantiser.bits().values())).double().mean().item(),
@@ -96,7 +100,7 @@ def main() -> None:
     plain = 0.0
     with tempfile.TemporaryDirectory() as name:
         for title, model, storing in [
-            ("float", network, {}),
+            ("float", network.eval(), {}),
             *((title, network, storing) for title, storing in even.items()),
             ("learned bits, not rounded", with_bits, {}),
             ("learned bits", with_bits, dict(bits=quantiser.bits(), half=True)),
@@ -104,15 +108,13 @@ def main() -> None:
             path = Path(name) / "model.safetensors"
             write_checkpoint(
                 path,
-                architecture="demucs",
-                config=NETWORK,
                 state=model.state_dict(),
-                sources=NETWORK.sources,
-                sample_rate=NETWORK.sample_rate,
+                sources=SOURCES,
+                sample_rate=SAMPLE_RATE,
+                **about,
                 **storing,
             )
-            with torch.inference_mode():
-                estimate = build_model(read_checkpoint(path))(reference.sum(dim=0)[None])[0]
+            estimate = separated(path, reference.sum(dim=0))
             size = path.stat().st_size
             plain = plain or size
             rows[f"{title}: SDR, dB"] = score(estimate, reference)
@@ -121,12 +123,31 @@ def main() -> None:
     report(f"quantisation, {options.song}", rows, options.json)
 
 
+def fresh():
+    """Return the small network with initial weights, and what its checkpoint says of it."""
+    torch.manual_seed(0)
+    return Demucs(NETWORK), {"architecture": "demucs", "config": NETWORK}
+
+
+def trained(name):
+    """Return a trained network, and what its checkpoint says of it."""
+    checkpoint = resolve(name).members[0].read()
+    about = {"architecture": checkpoint.architecture, "config": checkpoint.config}
+    return build_model(checkpoint), about
+
+
+def separated(path, mixture) -> torch.Tensor:
+    """Return the stems of a mixture as the program makes them."""
+    stems = Separator(path).separate(Audio(mixture, SAMPLE_RATE))
+    return torch.stack([stems[source].samples for source in SOURCES])
+
+
 def read(song, start_seconds, duration_seconds) -> torch.Tensor:
     """Return the stems of a song as (sources, channels, time)."""
     return torch.from_numpy(
         song.read_all(
             SOURCES,
-            sample_rate=NETWORK.sample_rate,
+            sample_rate=SAMPLE_RATE,
             start_seconds=start_seconds,
             duration_seconds=duration_seconds,
         )
@@ -134,25 +155,26 @@ def read(song, start_seconds, duration_seconds) -> torch.Tensor:
 
 
 def draw(audio, step) -> torch.Tensor:
-    """Return stems of different songs and places, at different levels."""
+    """Return stems of different songs and places, at different levels; mixtures have one level."""
     generator = np.random.default_rng(step)
-    length = int(SEGMENT_SECONDS * NETWORK.sample_rate)
+    length = int(SEGMENT_SECONDS * SAMPLE_RATE)
     batch = torch.empty(BATCH_SIZE, len(SOURCES), 2, length)
     for item in batch:
         for index, stem in enumerate(item):
             song = audio[generator.integers(len(audio))]
             start = generator.integers(song.shape[-1] - length)
             stem.copy_(song[index, :, start : start + length] * generator.uniform(0.5, 1.2))
-    return batch
+    deviation = batch.sum(dim=1).mean(dim=1).std(dim=-1)
+    return batch / (deviation[:, None, None, None] + 1e-4)
 
 
-def train(network, audio, steps, quantiser=None) -> None:
+def train(network, audio, steps, learning_rate, quantiser=None) -> None:
     """Train with Adam and the L1 distance between waveforms, relative to the mixture's."""
+    network.train()
     groups = [{"params": list(network.parameters())}]
     if quantiser is not None:
-        rate = LEARNING_RATE * quantiser.config.rate_factor
-        groups.append({"params": list(quantiser.parameters()), "lr": rate})
-    optimiser = torch.optim.Adam(groups, lr=LEARNING_RATE)
+        groups.append({"params": list(quantiser.parameters()), "lr": BITS_RATE})
+    optimiser = torch.optim.Adam(groups, lr=learning_rate)
     for step in steps:
         stems = draw(audio, step)
         mixture = stems.sum(dim=1)
