@@ -130,7 +130,7 @@ def main() -> None:
             cells = []
             for name in METHODS:
                 needed = HELD_COPIES[direction] * HEADS * tokens**2 * 4 / 2**20
-                if name == "held" and needed > 0.5 * available_mb():
+                if name == "held" and needed > available_mb() / 2:
                     cells.append(f"- | ({needed:.0f})")
                     continue
                 case = measured(name, tokens, direction, options)

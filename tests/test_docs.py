@@ -24,7 +24,9 @@ def relative(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/guide/python.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/guide/python.md", "docs/models/sparse-htdemucs.md"]
+)
 def test_python_blocks_run(page, monkeypatch) -> None:
     monkeypatch.chdir(ROOT)
     blocks = PYTHON.findall((ROOT / page).read_text(encoding="utf-8"))
