@@ -19,8 +19,8 @@ from audiform.inference.separator import Separator
 from audiform.inference.windows import plan_windows
 
 pytest.importorskip("demucs", reason="the published package is the oracle")
-from demucs.apply import apply_model  # noqa: E402
-from demucs.htdemucs import HTDemucs as Published  # noqa: E402
+from demucs.apply import apply_model
+from demucs.htdemucs import HTDemucs as Published
 
 TINY = {
     "channels": 8,
