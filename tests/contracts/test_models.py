@@ -1,5 +1,6 @@
 """What every network promises. A new entry of ``MODELS`` needs a tiny configuration here."""
 
+import inspect
 import json
 from pathlib import Path
 
@@ -44,6 +45,12 @@ def test_every_model_has_a_tiny_configuration_here() -> None:
     assert set(TINY) == set(MODELS)
     for name, entry in MODELS.items():
         assert isinstance(TINY[name], entry.config)
+
+
+@every_model
+def test_its_constructor_takes_a_configuration_and_nothing_else(name) -> None:
+    parameters = inspect.signature(MODELS[name].network).parameters
+    assert list(parameters) == ["config"]
 
 
 @every_model
