@@ -99,8 +99,6 @@ class Separator:
         self._segment_seconds = segment_seconds
         self._split = split
         self._overlap = overlap
-        self._shifts = shifts
-        self._seed = seed
         self._batch_size = batch_size or (1 if self.device.device.type == "cpu" else GPU_BATCH_SIZE)
         self._num_workers = num_workers
         self._restore_offset = restore_offset
