@@ -22,6 +22,7 @@ from torch.overrides import TorchFunctionMode
 
 from audiform import models
 from audiform.checkpoints.header import (
+    ADAPTER_KEY,
     FORMAT_VERSION,
     METADATA_KEY,
     PLAIN_VERSION,
@@ -78,7 +79,14 @@ def parse_config(
 def read_header(path: str | Path) -> CheckpointHeader:
     """Return the header of ``path`` without reading its tensors."""
     path = Path(path)
-    text = read_safetensors_metadata(path).get(METADATA_KEY)
+    metadata = read_safetensors_metadata(path)
+    text = metadata.get(METADATA_KEY)
+    if text is None and ADAPTER_KEY in metadata:
+        raise CheckpointError(
+            "is an adapter, not a checkpoint; put it into the one that it was trained on with "
+            "`audiform models merge ADAPTER --base NAME -o FILE`",
+            path=path,
+        )
     if text is None:
         raise CheckpointError(
             f"has no {METADATA_KEY!r} entry in its metadata, so it is not a checkpoint of "

@@ -25,6 +25,9 @@ PLAIN_VERSION = 1
 #: Under this key of the safetensors metadata the header stands, as JSON.
 METADATA_KEY = "audiform"
 
+#: The same for the file of an adapter, which is no checkpoint by itself.
+ADAPTER_KEY = "audiform-adapter"
+
 
 class Licence(BaseModel):
     """What is known of the rights: of the code, of the weights, of the training data.

@@ -147,6 +147,22 @@ def import_(
 
 
 @app.command()
+def merge(
+    adapter: Annotated[Path, typer.Argument(help="The adapter.safetensors of a training run.")],
+    base: Annotated[str, typer.Option("--base", help="Name or path of what it was trained on.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The .safetensors to write.")],
+) -> None:
+    """Put a low-rank adapter into the weights of its base, as a checkpoint like any other."""
+    from audiform.checkpoints.adapter import merge as merge_files
+    from audiform.errors import ConfigError
+
+    with errors_as_exit_codes():
+        if out.exists():
+            raise ConfigError(f"{out} exists; delete it or choose another name")
+        print(merge_files(adapter, base, out))
+
+
+@app.command()
 def export(
     name: Name,
     to: Annotated[ExportFormat, typer.Option("--to", help="What to write.")],
