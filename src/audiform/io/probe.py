@@ -40,7 +40,8 @@ class AudioInfo:
     """What a file says of itself.
 
     ``sample_rate`` in Hz. ``num_samples`` (per channel) is what the header promises, None
-    where it does not say exactly. ``bit_depth`` is None for lossy codecs.
+    where it does not say exactly. ``bit_depth`` is None for lossy codecs. ``stream`` counts the
+    audio streams of the file from 0.
     """
 
     path: Path
@@ -53,6 +54,7 @@ class AudioInfo:
     bit_depth: int | None
     is_float: bool
     tags: Tags
+    stream: int = 0
 
     @property
     def duration_seconds(self) -> float | None:
@@ -60,17 +62,17 @@ class AudioInfo:
         return None if self.num_samples is None else self.num_samples / self.sample_rate
 
 
-def probe(path: str | Path) -> AudioInfo:
-    """Return what the file says of itself.
+def probe(path: str | Path, *, stream: int = 0) -> AudioInfo:
+    """Return what the file says of itself, of the audio stream ``stream`` where it has several.
 
-    Raises :class:`AudioError` if there is no such file, or none with audio in it.
+    Raises :class:`AudioError` if there is no such file, or none with such a stream in it.
     """
     path = Path(path)
     check_readable(path)
-    if is_for_soundfile(path):
+    if stream == 0 and is_for_soundfile(path):
         return _probe_soundfile(path)
     _refuse_text(path)  # FFmpeg takes a name's ending at its word
-    return _probe_pyav(path)
+    return _probe_pyav(path, stream)
 
 
 def check_readable(path: Path) -> None:
@@ -136,8 +138,10 @@ def open_container(path: Path) -> av.container.InputContainer:
     return container
 
 
-def first_audio_stream(container: av.container.InputContainer, path: Path) -> av.AudioStream:
-    """Return the first audio stream; raises :class:`AudioError` if there is none."""
+def audio_stream(
+    container: av.container.InputContainer, path: Path, index: int = 0
+) -> av.AudioStream:
+    """Return an audio stream, counted from 0; raises :class:`AudioError` if there is none."""
     if not container.streams.audio:
         kinds = sorted({f"{s.type} ({_codec_name(s)})" for s in container.streams}) or ["nothing"]
         raise AudioError(
@@ -145,7 +149,13 @@ def first_audio_stream(container: av.container.InputContainer, path: Path) -> av
             f"{container.format.name}; give an audio file, or a video with sound",
             path=path,
         )
-    stream = container.streams.audio[0]
+    if index >= len(container.streams.audio):
+        raise AudioError(
+            f"audio stream {index + 1} was asked for, the file has {len(container.streams.audio)}; "
+            "give a file with a stream per stem",
+            path=path,
+        )
+    stream = container.streams.audio[index]
     if stream.codec_context is None:
         raise AudioError(
             "the audio is in a codec that is not known here, or the file is damaged; "
@@ -220,9 +230,9 @@ def _tags_beside(path: Path) -> Tags:
         return Tags()
 
 
-def _probe_pyav(path: Path) -> AudioInfo:
+def _probe_pyav(path: Path, index: int) -> AudioInfo:
     with open_container(path) as container:
-        stream = first_audio_stream(container, path)
+        stream = audio_stream(container, path, index)
         context = stream.codec_context
         codec = context.name.removesuffix("float")
         is_mp4 = container.format.name == MP4
@@ -238,6 +248,7 @@ def _probe_pyav(path: Path) -> AudioInfo:
             bit_depth=_bit_depth(codec, context),
             is_float=sample_format[:3] in ("flt", "dbl") and codec.startswith("pcm_"),
             tags=_with_tempo(tags_of(container), path) if is_mp4 else tags_of(container),
+            stream=index,
         )
 
 

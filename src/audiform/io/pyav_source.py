@@ -19,7 +19,7 @@ from audiform.errors import AudioError
 from audiform.io.file_slice import FileSlice
 from audiform.io.mp4_boxes import movie_timescale
 from audiform.io.mpeg_frames import walk
-from audiform.io.probe import MP4, AudioInfo, first_audio_stream, open_container
+from audiform.io.probe import MP4, AudioInfo, audio_stream, open_container
 
 #: LAME's field for the padding at the end of an MP3 has 12 bits.
 _MAX_MP3_PADDING = 4095
@@ -80,7 +80,7 @@ def _trimmed(info: AudioInfo) -> Iterator[np.ndarray]:
     """
     with contextlib.ExitStack() as stack:
         container = stack.enter_context(_open_for_decoding(info, stack))
-        stream = first_audio_stream(container, info.path)
+        stream = audio_stream(container, info.path, info.stream)
         if stream.codec_context.name in _STRICT_CODECS:
             stream.codec_context.options = {"err_detect": "crccheck+explode"}
         is_mp4 = container.format.name == MP4

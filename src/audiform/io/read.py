@@ -24,20 +24,24 @@ class AudioReader:
 
     All blocks but the last have ``block_samples`` samples. Each iteration starts at the
     beginning, so a file can be gone through twice. ``info`` is what the file says of itself.
+    ``stream`` counts the audio streams from 0, where a file has several, as .stem.mp4 has.
 
     Raises :class:`AudioError` when it is opened, if the file is absent, no audio, cut short or
     visibly damaged, and on iteration as soon as something is wrong: damage, NaN or infinity,
     no samples at all, or fewer than the header promises.
     """
 
-    def __init__(self, path: str | Path, *, block_samples: int = BLOCK_SAMPLES) -> None:
+    def __init__(
+        self, path: str | Path, *, stream: int = 0, block_samples: int = BLOCK_SAMPLES
+    ) -> None:
         if block_samples < 1:
             raise AudioError(f"blocks must have at least 1 sample, got {block_samples}")
-        self.info = _probe_or_say_why_not(Path(path))
+        self.info = _probe_or_say_why_not(Path(path), stream)
         self.block_samples = block_samples
         self._blocks: Iterator[np.ndarray] | None = None
         check_complete(self.info.path, container=self.info.container)
-        self._open = soundfile_blocks if is_for_soundfile(self.info.path) else pyav_blocks
+        is_plain = stream == 0 and is_for_soundfile(self.info.path)
+        self._open = soundfile_blocks if is_plain else pyav_blocks
 
     def __enter__(self) -> AudioReader:
         """Return the reader itself."""
@@ -99,11 +103,11 @@ class AudioReader:
             )
 
 
-def _probe_or_say_why_not(path: Path) -> AudioInfo:
+def _probe_or_say_why_not(path: Path, stream: int) -> AudioInfo:
     """Probe ``path``; of a file that no decoder opens, the container may know what is missing."""
     check_readable(path)
     try:
-        return probe(path)
+        return probe(path, stream=stream)
     except AudioError:
         check_complete(path, container="")
         raise
