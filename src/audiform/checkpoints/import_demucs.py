@@ -49,19 +49,35 @@ def read_demucs(path: str | Path) -> Checkpoint:
     return _import_th(path)
 
 
+def read_demucs_header(path: str | Path) -> CheckpointHeader:
+    """Return what a Demucs package of either layout says about itself; its weights stay unread."""
+    path = Path(path)
+    if path.suffix == ".safetensors":
+        published, config = _hub_class(path, read_safetensors_metadata(path))
+        return _header(published, config, path)
+    with open_torch_file(path) as file:
+        published, config, _ = _package(file)
+        return _header(published, config, path)
+
+
+def _package(file: TorchFile) -> tuple[PublishedClass, Any, Any]:
+    """Return the class of a package, its configuration, and its weights as they are stored."""
+    package, path = file.content, file.path
+    if not isinstance(package, dict) or not {"klass", "state"} <= package.keys():
+        raise CheckpointError(
+            "is a file of torch.save, but no Demucs package (it has no 'klass' and 'state'); "
+            "give the released .th file",
+            path=path,
+        )
+    klass = package["klass"]
+    published = _class(klass.name if isinstance(klass, GlobalName) else klass, path)
+    config = _config(published, package.get("args", ()), package.get("kwargs", {}), path)
+    return published, config, package["state"]
+
+
 def _import_th(path: Path) -> Checkpoint:
     with open_torch_file(path) as file:
-        package = file.content
-        if not isinstance(package, dict) or not {"klass", "state"} <= package.keys():
-            raise CheckpointError(
-                "is a file of torch.save, but no Demucs package (it has no 'klass' and 'state'); "
-                "give the released .th file",
-                path=path,
-            )
-        klass = package["klass"]
-        published = _class(klass.name if isinstance(klass, GlobalName) else klass, path)
-        config = _config(published, package.get("args", ()), package.get("kwargs", {}), path)
-        stored = package["state"]
+        published, config, stored = _package(file)
         if isinstance(stored, dict) and stored.get("__quantized"):
             weights = _unpacked(published, config, stored, tensor=_tensors_of(file), path=path)
         else:
@@ -112,8 +128,8 @@ def _unpacked(
     return unpack_quantised(state, ordered, tensor=tensor, path=path)
 
 
-def _import_hub(path: Path) -> Checkpoint:
-    metadata = read_safetensors_metadata(path)
+def _hub_class(path: Path, metadata: Mapping[str, str]) -> tuple[PublishedClass, Any]:
+    """Return the class that a hub file's metadata names, and its configuration."""
     published = _class(metadata.get("klass"), path)
     try:
         args = _decoded(json.loads(metadata.get("args", "[]")))
@@ -123,7 +139,12 @@ def _import_hub(path: Path) -> Checkpoint:
             f"has arguments in its metadata that cannot be read ({error}); fetch it again",
             path=path,
         ) from error
-    config = _config(published, args, kwargs, path)
+    return published, _config(published, args, kwargs, path)
+
+
+def _import_hub(path: Path) -> Checkpoint:
+    metadata = read_safetensors_metadata(path)
+    published, config = _hub_class(path, metadata)
     weights = read_tensors(path)
     if "structure" in metadata:
         state = nested_state(metadata["structure"], weights, path=path)
@@ -191,7 +212,13 @@ def _checkpoint(
             f"{listing(unknown)}; use the file as it was released",
             path=path,
         )
-    header = CheckpointHeader(
+    weights = {str(names[name]): tensor for name, tensor in state.items()}
+    header = _header(published, config, path)
+    return Checkpoint(published.architecture, config, weights, header, path)
+
+
+def _header(published: PublishedClass, config: Any, path: Path) -> CheckpointHeader:
+    return CheckpointHeader(
         architecture=published.architecture,
         config=config.model_dump(mode="json"),
         sources=config.sources,
@@ -199,5 +226,3 @@ def _checkpoint(
         licence=licence_of_signature(path.stem.partition("-")[0]),
         training={"imported_from": path.name},
     )
-    weights = {str(names[name]): tensor for name, tensor in state.items()}
-    return Checkpoint(published.architecture, config, weights, header, path)

@@ -22,7 +22,7 @@ from audiform.checkpoints.catalog import (
 )
 from audiform.checkpoints.checksum import check_sha256, sha256_of
 from audiform.checkpoints.download import OnProgress, fetch
-from audiform.checkpoints.header import METADATA_KEY, Licence
+from audiform.checkpoints.header import Licence
 from audiform.checkpoints.safetensors_metadata import read_safetensors_metadata
 from audiform.errors import CheckpointError, ConfigError
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from audiform.checkpoints.file import Checkpoint
+    from audiform.checkpoints.header import CheckpointHeader
 
 #: Suffixes of files that hold one network.
 NETWORK_SUFFIXES = (".safetensors", ".th")
@@ -51,6 +52,10 @@ class Member:
     def path(self) -> Path:
         """Where the file is; fetches it if need be."""
         return self.locate()
+
+    def header(self) -> CheckpointHeader:
+        """Return what the file says of itself; neither its checksum nor its weights are read."""
+        return read_any_header(self.path)
 
     def read(self) -> Checkpoint:
         """Return the checkpoint, its checksum verified."""
@@ -192,11 +197,24 @@ def read_any(path: str | Path) -> Checkpoint:
     from audiform.checkpoints.import_demucs import read_demucs
 
     path = Path(path)
+    return read_demucs(path) if _is_published(path) else read_checkpoint(path)
+
+
+def read_any_header(path: str | Path) -> CheckpointHeader:
+    """Return what a file of any supported format says about itself, without its weights."""
+    from audiform.checkpoints.file import read_header
+    from audiform.checkpoints.import_demucs import read_demucs_header
+
+    path = Path(path)
+    return read_demucs_header(path) if _is_published(path) else read_header(path)
+
+
+def _is_published(path: Path) -> bool:
+    """Tell a file in a layout of Demucs from one of ours."""
     if path.suffix == ".safetensors":
-        metadata = read_safetensors_metadata(path)
-        return read_demucs(path) if "klass" in metadata else read_checkpoint(path)
+        return "klass" in read_safetensors_metadata(path)
     if path.suffix == ".th":
-        return read_demucs(path)
+        return True
     raise CheckpointError(
         f"has the suffix {path.suffix!r}, and checkpoints are {' or '.join(NETWORK_SUFFIXES)}; "
         "rename the file if it is one",
@@ -416,12 +434,7 @@ def _describe_member(member: Member) -> dict[str, Any]:
         return {"signature": member.signature, "path": None, "problem": missing}
     about: dict[str, Any] = {"signature": member.signature, "path": str(path), "problem": None}
     try:
-        if path.suffix == ".safetensors" and METADATA_KEY in read_safetensors_metadata(path):
-            from audiform.checkpoints.file import read_header
-
-            header = read_header(path)
-        else:
-            header = member.read().header
+        header = member.header()
     except CheckpointError as error:
         return about | {"problem": str(error)}
     stated = header.model_dump(mode="json")

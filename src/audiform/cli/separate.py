@@ -254,6 +254,7 @@ def separate(
                     num_workers=max(1, jobs), repo=repo, offline=offline,
                     restore_offset=compat is not None, on_download=display.on_download,
                 )  # fmt: skip
+                separator.load(options.selection(separator.sources).needed_sources)
                 display.model(separator)
                 failed += _run(
                     separator, files, options, out=out, template=filename,

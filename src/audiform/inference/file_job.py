@@ -125,6 +125,7 @@ def separate_file_to(
     else:
         paths = [out(name) for name in selection.names]
     track = FileTrack(path)
+    separator.load(selection.needed_sources)
     scan = separator.scan(track)
     output_format = options.output_format(track.info)
     rate = options.output_rate(input_rate=track.sample_rate, model_rate=separator.sample_rate)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -13,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from audiform.audio import Audio
-from audiform.checkpoints import Member, ModelPackage, resolve
+from audiform.checkpoints import CheckpointHeader, Member, ModelPackage, resolve
 from audiform.dsp.level import Normalisation
 from audiform.errors import ConfigError
 from audiform.inference.device import ChosenDevice, choose_device
@@ -103,24 +102,24 @@ class Separator:
         self._num_workers = num_workers
         self._restore_offset = restore_offset
         self._loaded: dict[int, _LoadedMember] = {}
-        self._delays = shift_delays(shifts, sample_rate=self.spec.sample_rate, seed=seed)
+        stated = self._stated()
+        self.sources: tuple[str, ...] = stated.sources
+        self.sample_rate: int = stated.sample_rate
+        self._delays = shift_delays(shifts, sample_rate=self.sample_rate, seed=seed)
         if self.weights is None:
             self.weights = [[1.0] * len(self.sources)] * len(self._members)
+        if len(self._members) == 1:
+            self.load()
 
-    @cached_property
+    def _stated(self) -> CheckpointHeader | SeparationSpec:
+        """Return what the first member says of itself; no weights are read for that."""
+        first = self._members[0]
+        return first.header() if isinstance(first, Member) else cast(SeparationModel, first).spec
+
+    @property
     def spec(self) -> SeparationSpec:
-        """What the first member says of itself; the others must agree."""
-        return self._member(0).runner.model.spec
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        """Names of the stems."""
-        return self.spec.sources
-
-    @property
-    def sample_rate(self) -> int:
-        """Rate that the network works at, in Hz."""
-        return self.spec.sample_rate
+        """What one member says of itself, loaded if none is yet; the others must agree."""
+        return self._member(next(iter(self._loaded), 0)).runner.model.spec
 
     @property
     def num_members(self) -> int:
@@ -134,6 +133,7 @@ class Separator:
             module = source if isinstance(source, nn.Module) else source.load()
             network = cast(SeparationModel, module.eval().to(self.device.device))
             own = network.spec
+            self._check_kind(index, own)
             self._loaded[index] = _LoadedMember(
                 runner=SegmentRunner(
                     network,
@@ -145,17 +145,40 @@ class Separator:
                     network, segment_samples=self._segment_samples(own), overlap=self._overlap
                 ),
             )
-            if index and (own.sources, own.sample_rate, own.audio_channels) != (
-                self.spec.sources,
-                self.spec.sample_rate,
-                self.spec.audio_channels,
-            ):
-                raise ConfigError(
-                    f"member {index + 1} of {self.name!r} separates {', '.join(own.sources)} at "
-                    f"{own.sample_rate} Hz, the first one {', '.join(self.spec.sources)} at "
-                    f"{self.spec.sample_rate} Hz; a bag needs members of one kind"
-                )
         return self._loaded[index]
+
+    def _check_kind(self, index: int, own: SeparationSpec) -> None:
+        """Refuse a member that is of another kind than those that are loaded."""
+        channels = self.spec.audio_channels if self._loaded else own.audio_channels
+        if (own.sources, own.sample_rate, own.audio_channels) != (
+            self.sources,
+            self.sample_rate,
+            channels,
+        ):
+            raise ConfigError(
+                f"member {index + 1} of {self.name!r} separates {', '.join(own.sources)} at "
+                f"{own.sample_rate} Hz in {own.audio_channels} channels, the others "
+                f"{', '.join(self.sources)} at {self.sample_rate} Hz in {channels}; a bag needs "
+                "members of one kind"
+            )
+
+    def load(self, needed: Sequence[bool] | None = None) -> None:
+        """Load the members that count for the ``needed`` sources (all) now.
+
+        Otherwise the members of a bag are loaded when they are first used.
+        """
+        for index in self._counting(needed):
+            self._member(index)
+
+    def _counting(self, needed: Sequence[bool] | None) -> list[int]:
+        """Return the members with a weight for a needed source."""
+        assert self.weights is not None
+        wanted = needed if needed is not None and any(needed) else [True] * len(self.sources)
+        return [
+            index
+            for index, shares in enumerate(self.weights)
+            if any(share and want for share, want in zip(shares, wanted, strict=True))
+        ]
 
     def _segment_samples(self, spec: SeparationSpec) -> int | None:
         """Return the segment for a member: as asked for, else the bag's if it fits, else None."""
@@ -187,11 +210,8 @@ class Separator:
         With ``split=False`` a track of ``num_samples`` (at the model's rate) is one segment.
         """
         assert self.weights is not None
-        wanted = needed if needed is not None and any(needed) else [True] * len(self.sources)
         streams, weights = [], []
-        for index, shares in enumerate(self.weights):
-            if not any(share and want for share, want in zip(shares, wanted, strict=True)):
-                continue
+        for index in self._counting(needed):
             member = self._member(index)
             for delay in self._delays:
                 whole = None if self._split or num_samples is None else num_samples + delay
@@ -204,7 +224,7 @@ class Separator:
                         delay_samples=delay,
                     )
                 )
-                weights.append(shares)
+                weights.append(self.weights[index])
         return StreamMean(streams, weights)
 
     def scan(self, track: Track) -> TrackScan:

@@ -413,7 +413,11 @@ class HDemucs(nn.Module):
 def _phase(
     spectrum: Complex[Tensor, "batch channels frequency frames"], *, damped: bool
 ) -> Complex[Tensor, "batch channels frequency frames"]:
-    """Return numbers of size one (1 for zeros), or ``damped`` where the size is near zero."""
+    """Return numbers of size one (1 for zeros), or ``damped`` where the size is near zero.
+
+    A transform of silence gives zeros of either sign, and ``angle`` would tell them apart.
+    """
     if damped:
         return spectrum / (MAGNITUDE_FLOOR + spectrum.abs())
-    return torch.polar(torch.ones_like(spectrum.real), spectrum.angle())
+    phase = torch.polar(torch.ones_like(spectrum.real), spectrum.angle())
+    return torch.where(spectrum == 0, 1.0, phase)
