@@ -2,4 +2,5 @@
 
 from audiform.cli.main import main
 
-main()
+if __name__ == "__main__":  # a worker process that starts afresh imports this, too
+    main()

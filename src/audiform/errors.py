@@ -56,3 +56,7 @@ class DeviceError(AudiformError):
 
 class Cancelled(AudiformError):
     """The caller's progress callback asked to stop; nothing was left half-written."""
+
+
+class TrainingError(AudiformError):
+    """Training cannot go on: numbers stopped being finite. The last saved state is kept."""

@@ -21,9 +21,7 @@ def data(tmp_path_factory):
 
 def test_tiny_trains_writes_a_checkpoint_and_is_scored(data, tmp_path):
     seen = []
-    path = RECIPES["default-tiny"](
-        data, tmp_path, on_progress=lambda step, share: seen.append(step)
-    )
+    path = RECIPES["default-tiny"](data, tmp_path, on_progress=lambda now: seen.append(now.step))
     assert seen == [1, 2, 3, 4]
     checkpoint = read_checkpoint(path)
     assert checkpoint.header.architecture == "band-split"

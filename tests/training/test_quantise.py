@@ -10,12 +10,16 @@ from pydantic import ValidationError
 from torch import nn
 
 from audiform.checkpoints import build_model, read_checkpoint, write_checkpoint
-from audiform.errors import CheckpointError, ConfigError
+from audiform.errors import ConfigError
 from audiform.models.demucs import Demucs, DemucsConfig
 from audiform.training.config import TrainingConfig
-from audiform.training.loop import LOG_FILE, STATE_FILE, new_state, train
+from audiform.training.folder import LOG_FILE, STATE_FILE
+from audiform.training.loop import Task, train
 from audiform.training.quantise import PseudoQuantiser, QuantiserConfig
+from audiform.training.schedule import ConstantSchedule
+from audiform.training.state import read_state
 from tests.models_for_tests import TINY_HTDEMUCS, tiny_htdemucs
+from tests.training.tasks import Gains, NoiseExamples, gains_objective
 
 ALL = QuantiserConfig(min_size_mb=0.0, initial_bits=4.0)
 
@@ -199,50 +203,29 @@ def test_the_size_of_a_network_is_within_a_few_percent_with_its_header(tmp_path)
 
 
 def test_a_run_learns_bits_and_its_state_keeps_them(tmp_path):
+    quantiser = QuantiserConfig(min_size_mb=0.0, penalty=1e3)
     config = TrainingConfig(
-        batch_size=1, max_steps=4, precision="float32", log_every_steps=1,
-        quantiser=QuantiserConfig(min_size_mb=0.0, penalty=1e3),
+        batch_size=2, max_steps=4, log_every_steps=1, learning_rate=1e-3, num_workers=0,
+        schedule=ConstantSchedule(), quantiser=quantiser, tensorboard=False,
     )  # fmt: skip
-    stems = 0.1 * torch.randn(1, 4, 2, 33, 8, dtype=torch.complex64, generator=generator(7))
 
-    class Masks(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.gain = nn.Linear(33, 33)
-
-    def estimate(network, mixture):
-        return mixture[:, None] * network.gain(mixture.abs().transpose(-1, -2)).transpose(-1, -2)[
-            :, None
-        ].expand(-1, 4, -1, -1, -1)
-
-    def run(folder):
+    def run(folder, steps, resume=False):
         torch.manual_seed(0)
-        state = new_state(Masks(), config)
-        train(
-            state,
-            config,
-            draw_batch=lambda generator: stems,
-            estimate=estimate,
-            folder=folder,
-        )
-        return state
+        task = Task(Gains(), gains_objective, NoiseExamples())
+        changed = config.model_copy(update={"max_steps": steps})
+        return train(task, changed, folder=folder, resume=resume)
 
-    whole = run(tmp_path / "a")
-    assert (whole.packing()["bits"]["gain.weight"] <= 8).all()
-    assert whole.quantiser.real_bits(0).max() < 8.0
+    whole = run(tmp_path / "a", 4)
+    assert (whole.packing["bits"]["mix.weight"] <= 8).all()
     sizes = [json.loads(line)["size_mb"] for line in (tmp_path / "a" / LOG_FILE).open()]
-    assert len(sizes) == 4
-    torch.manual_seed(1)
-    resumed = new_state(Masks(), config)
-    resumed.load(tmp_path / "a" / STATE_FILE)
-    for ours, theirs in zip(
-        resumed.quantiser.parameters(), whole.quantiser.parameters(), strict=True
-    ):
-        assert torch.equal(ours, theirs)
-    plain = new_state(Masks(), config.model_copy(update={"quantiser": None}))
-    assert plain.packing() == {}
-    with pytest.raises(CheckpointError, match="does not fit this recipe"):
-        plain.load(tmp_path / "a" / STATE_FILE)
+    assert sizes == sorted(sizes, reverse=True)
+    assert len(set(sizes)) == 4
+    run(tmp_path / "b", 2)
+    run(tmp_path / "b", 4, resume=True)
+    states = [read_state(tmp_path / name / STATE_FILE)[2]["module"] for name in "ab"]
+    assert any(name.startswith("quantiser") for name in states[0])
+    for name, value in states[0].items():
+        assert torch.equal(value, states[1][name]), name
 
 
 def test_settings_that_make_no_sense_are_refused():

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import os
+import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from audiform.cli.exit_codes import errors_as_exit_codes
+from audiform.cli.exit_codes import INTERRUPTED, errors_as_exit_codes
+
+if TYPE_CHECKING:
+    from audiform.training.loop import Progress
 
 
 def train(
@@ -29,6 +35,14 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where the run in the folder stopped.")
     ] = False,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="CHECKPOINT",
+            help="Begin with the weights of this checkpoint: a name or a path.",
+        ),
+    ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option(
@@ -40,50 +54,96 @@ def train(
 ) -> None:
     """Train a model.
 
-    State is kept in the folder of the run, so that a run that was stopped can go on with
-    [bold]--resume[/]. What comes out is a checkpoint for [bold]audiform separate -n[/].
+    State is kept in the folder of the run, so that a run that was stopped (Ctrl-C, or a crash)
+    can go on with [bold]--resume[/]. What comes out is a checkpoint for
+    [bold]audiform separate -n[/]. On several GPUs: [bold]accelerate launch -m audiform train[/]
 
-    [dim]audiform train default --data corpus/
+    [dim]audiform train list
+    audiform train default --data corpus/
     audiform train default --data corpus/ --set training.max_seconds=600[/]
     """
     with errors_as_exit_codes():
-        from audiform.errors import ConfigError
+        from audiform.errors import Cancelled, ConfigError
         from audiform.recipes import RECIPES
 
         if recipe == "list":
-            print("\n".join(RECIPES))
+            _print_recipes()
             return
         if recipe not in RECIPES:
             raise ConfigError(f"there is no recipe {recipe!r}; choose one of {', '.join(RECIPES)}")
         if data is None:
             raise ConfigError("there is nothing to train on; name a folder with --data")
-        changed = dict(_setting(text) for text in settings or [])
-        print(_train(recipe, data, out or Path("runs") / recipe, resume=resume, settings=changed))
+        show = _Bar(recipe)
+        try:
+            path = RECIPES[recipe](
+                data,
+                out or Path("runs") / recipe,
+                resume=resume,
+                start=start,
+                settings=dict(_setting(text) for text in settings or []),
+                on_progress=show.update,
+            )
+        except Cancelled as stopped:
+            if _is_main_process():
+                print(stopped, file=sys.stderr)
+            raise typer.Exit(INTERRUPTED) from None
+        finally:
+            show.close()
+        if _is_main_process():
+            print(path)
 
 
-def _train(recipe: str, data: Path, out: Path, *, resume: bool, settings: dict[str, Any]) -> Path:
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
+def _print_recipes() -> None:
+    """Print each recipe's name and the first line of what it says about itself."""
     from audiform.recipes import RECIPES
 
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), TextColumn("step {task.fields[step]}"),
-        TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
-    )  # fmt: skip
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task(recipe, total=1.0, step=0)
+    width = max(map(len, RECIPES))
+    for name, recipe in RECIPES.items():
+        first = (inspect.getdoc(recipe) or "").partition("\n")[0]
+        print(f"{name:<{width}}  {first}")
 
-        def on_progress(step: int, share: float) -> None:
-            progress.update(task, completed=share, step=step)
 
-        return RECIPES[recipe](data, out, resume=resume, settings=settings, on_progress=on_progress)
+def _is_main_process() -> bool:
+    """Tell whether this process speaks for all that train together."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+class _Bar:
+    """A bar on the terminal that fills as the run goes on; it appears with the first step."""
+
+    def __init__(self, name: str) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import Progress as Bars
+
+        self._bars = Bars(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            TextColumn("{task.fields[now]}"),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[left]}"),
+            console=Console(stderr=True),
+            disable=not _is_main_process(),
+        )
+        self._task = self._bars.add_task(name, total=1.0, now="", left="")
+
+    def update(self, now: Progress) -> None:
+        """Show where the run stands."""
+        self._bars.start()
+        minutes, seconds = divmod(round(min(now.seconds_left, 1e8)), 60)
+        self._bars.update(
+            self._task,
+            completed=now.share,
+            now=(
+                f"epoch {now.epoch} step {now.step} loss {now.loss:.4g} "
+                f"rate {now.learning_rate:.2g} {now.items_per_second:.3g} segments/s"
+            ),
+            left=f"left {minutes // 60}:{minutes % 60:02}:{seconds:02}",
+        )
+
+    def close(self) -> None:
+        """Leave the bar as it is."""
+        self._bars.stop()
 
 
 def _setting(text: str) -> tuple[str, Any]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 from audiform.recipes.band_split import band_split, band_split_tiny
+from audiform.training.loop import OnProgress
 
 
 class Recipe(Protocol):
@@ -18,14 +19,16 @@ class Recipe(Protocol):
         output: Path,
         *,
         resume: bool = False,
+        start: str | None = None,
         settings: Mapping[str, Any] | None = None,
-        on_progress: Callable[[int, float], None] | None = None,
+        on_progress: OnProgress | None = None,
     ) -> Path:
         """Train on ``data``, write into ``output``, return the checkpoint's path.
 
-        ``resume`` goes on from the state in ``output``. ``settings`` replaces values of the
+        ``resume`` goes on from the state in ``output``. ``start`` is a checkpoint, by name or
+        path, whose weights the run begins with. ``settings`` replaces values of the
         recipe by dotted path, such as ``{"training.max_seconds": 600}``. ``on_progress`` is
-        told the step and the share of the run that is spent.
+        told after each step where the run stands.
         """
         ...
 

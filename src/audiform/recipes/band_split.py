@@ -7,15 +7,22 @@ The data folder holds ``songs/<song>/<stem>`` and ``train/index.csv``, a library
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from contextlib import nullcontext
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Complex
-from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveFloat, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    ValidationError,
+)
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -25,8 +32,8 @@ from audiform.augment.spectral import (
     augment_waveforms,
     draw_augmentation,
 )
-from audiform.checkpoints.file import write_checkpoint
 from audiform.checkpoints.header import Licence
+from audiform.checkpoints.model_package import resolve
 from audiform.data.pool import (
     POOL_KINDS,
     SUNG_STREAM,
@@ -35,14 +42,23 @@ from audiform.data.pool import (
     render_pool,
 )
 from audiform.data.remix import RemixConfig, RemixPool
-from audiform.data.samples import SampleLibrary
+from audiform.data.samples import SAMPLE_RATE, SampleLibrary
 from audiform.data.singing import SungVoices
-from audiform.data.tracks import find_songs
+from audiform.data.tracks import SOURCES, find_songs
 from audiform.dsp.stft import stft
 from audiform.errors import ConfigError, DataError
 from audiform.models.band_split import BandSplit, BandSplitConfig, features
-from audiform.training.config import TrainingConfig
-from audiform.training.loop import LOG_FILE, STATE_FILE, DrawBatch, new_state, train
+from audiform.training.config import AverageConfig, TrainingConfig
+from audiform.training.examples import Batch, Sound
+from audiform.training.folder import require_free
+from audiform.training.loop import OnProgress, Task, train
+from audiform.training.losses import relative_error
+from audiform.training.objective import full_precision
+from audiform.training.parallel import main_process_first
+from audiform.training.result import write_trained
+from audiform.training.schedule import CosineSchedule
+from audiform.training.seed import mixed_seed
+from audiform.training.separation import weighted_mean
 
 logger = logging.getLogger(__name__)
 
@@ -72,20 +88,37 @@ class PoolSettings(BaseModel):
     seed: NonNegativeInt = 2026
 
 
+#: What both forms of the run train with.
+COMMON = TrainingConfig(
+    learning_rate=1.5e-3,
+    betas=(0.9, 0.99),
+    weight_decay=1e-2,
+    max_gradient_norm=5.0,
+    schedule=CosineSchedule(warmup_share=0.02),
+    averages=(AverageConfig(decay=0.999),),
+    precision="bfloat16",
+    max_steps=4,
+)
+
+
 class BandSplitRun(BaseModel):
     """All settings of a run. ``held_out`` are songs that it must not see."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     network: BandSplitConfig = BandSplitConfig()
-    training: TrainingConfig = TrainingConfig(
-        seed=7,
-        batch_size=5,
-        learning_rate=1.2e-3,
-        average_decay=0.998,
-        save_every_seconds=120.0,
-        max_seconds=3870.0,
+    training: TrainingConfig = COMMON.model_copy(
+        update={
+            "seed": 7,
+            "batch_size": 5,
+            "learning_rate": 1.2e-3,
+            "averages": (AverageConfig(decay=0.998),),
+            "save_every_seconds": 120.0,
+            "max_steps": None,
+            "max_seconds": 3870.0,
+        }
     )
+    source_weights: tuple[NonNegativeFloat, ...] = (1.0, 1.0, 1.0, 1.5)
     pool: PoolSettings = PoolSettings()
     remix: RemixConfig = RemixConfig()
     augment: AugmentConfig = AugmentConfig()
@@ -104,7 +137,7 @@ TINY = BandSplitRun(
         context_seconds=0.25,
         fade_seconds=0.05,
     ),
-    training=TrainingConfig(seed=1, batch_size=2, max_steps=4, log_every_steps=2),
+    training=COMMON.model_copy(update={"seed": 1, "batch_size": 2, "log_every_steps": 2}),
     pool=PoolSettings(semitones=(0.0,), counts={"drums": 1, "bass": 1}, seconds=3.0),
     remix=RemixConfig(seconds=1.0),
     held_out=(),
@@ -116,12 +149,19 @@ def band_split(
     output: Path,
     *,
     resume: bool = False,
+    start: str | None = None,
     settings: Mapping[str, Any] | None = None,
-    on_progress: Callable[[int, float], None] | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Path:
-    """Train the default model; see :class:`audiform.recipes.Recipe`."""
+    """Train the default model: a band-split transformer, four stems, an hour on two CPU cores."""
     return run(
-        BandSplitRun(), data, output, resume=resume, settings=settings, on_progress=on_progress
+        BandSplitRun(),
+        data,
+        output,
+        resume=resume,
+        start=start,
+        settings=settings,
+        on_progress=on_progress,
     )
 
 
@@ -130,11 +170,20 @@ def band_split_tiny(
     output: Path,
     *,
     resume: bool = False,
+    start: str | None = None,
     settings: Mapping[str, Any] | None = None,
-    on_progress: Callable[[int, float], None] | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Path:
-    """Train its tiny form: the same way through the code, in seconds."""
-    return run(TINY, data, output, resume=resume, settings=settings, on_progress=on_progress)
+    """Train the tiny form of it: good for nothing, in seconds, the same way through the code."""
+    return run(
+        TINY,
+        data,
+        output,
+        resume=resume,
+        start=start,
+        settings=settings,
+        on_progress=on_progress,
+    )
 
 
 def run(
@@ -143,8 +192,9 @@ def run(
     output: Path,
     *,
     resume: bool = False,
+    start: str | None = None,
     settings: Mapping[str, Any] | None = None,
-    on_progress: Callable[[int, float], None] | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Path:
     """Prepare the data, train, and write the averaged weights as a checkpoint.
 
@@ -152,45 +202,37 @@ def run(
     that make no sense or an ``output`` that holds another run.
     """
     recipe = with_settings(recipe, settings or {})
-    state_path = output / STATE_FILE
-    if state_path.exists() and not resume:
-        raise ConfigError(
-            f"{output} holds a training run already; go on with --resume or choose another folder"
-        )
-    prepare_pool(recipe, data, output / "pool")
-    pool = RemixPool(output / "pool", recipe.remix)
+    require_free(output, resume=resume)
+    with main_process_first():
+        prepare_pool(recipe, data, output / "pool")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.training.seed)
         network = BandSplit(recipe.network)
-    state = new_state(network, recipe.training)
-    if resume and state_path.exists():
-        state.load(state_path)
-    # On a CPU the plain form of attention is several times faster backward than the fused one.
-    with sdpa_kernel(SDPBackend.MATH):
-        train(
-            state,
-            recipe.training,
-            draw_batch=_batches(recipe, pool),
-            estimate=estimate_spectra,
-            folder=output,
-            on_progress=on_progress,
-        )
-    return write_checkpoint(
+    if start is not None:
+        network.load_state_dict(_weights(start, recipe.network))
+    trained = train(
+        Task(
+            network=network,
+            objective=BandSplitObjective(recipe.source_weights),
+            examples=PoolExamples(recipe, output / "pool"),
+            sound=Sound(sample_rate=SAMPLE_RATE, sources=SOURCES),
+        ),
+        recipe.training,
+        folder=output,
+        description={**recipe.model_dump(mode="json"), "start": start},
+        resume=resume,
+        on_progress=on_progress,
+    )
+    return write_trained(
+        trained,
         output / CHECKPOINT_FILE,
         architecture="band-split",
         config=recipe.network,
-        state=state.average.state_dict(),
         sources=recipe.network.sources,
         sample_rate=recipe.network.sample_rate,
         licence=Licence(code="MIT"),
-        training={
-            "recipe": recipe.model_dump(mode="json"),
-            "steps": state.step,
-            "seconds": round(state.seconds, 1),
-            "log": LOG_FILE,
-        },
+        recipe=recipe,
         half=True,
-        **state.packing(),
     )
 
 
@@ -209,6 +251,17 @@ def with_settings(recipe: BandSplitRun, settings: Mapping[str, Any]) -> BandSpli
         return BandSplitRun.model_validate(values)
     except ValidationError as error:
         raise ConfigError(f"the recipe does not take these settings: {error}") from error
+
+
+def _weights(name: str, config: BandSplitConfig) -> Mapping[str, Tensor]:
+    """Return a checkpoint's weights; raises :class:`ConfigError` for another network's."""
+    checkpoint = resolve(name).members[0].read()
+    if checkpoint.config != config:
+        raise ConfigError(
+            f"{name!r} is a {checkpoint.architecture} with other hyper-parameters than the "
+            "recipe's network; start from a checkpoint of the same network"
+        )
+    return checkpoint.state
 
 
 def prepare_pool(recipe: BandSplitRun, data: Path, folder: Path) -> None:
@@ -247,25 +300,65 @@ def prepare_pool(recipe: BandSplitRun, data: Path, folder: Path) -> None:
     )
 
 
-def estimate_spectra(
-    network: nn.Module, mixture: Complex[Tensor, "batch channel bin frame"]
-) -> Complex[Tensor, "batch source channel bin frame"]:
-    """Return the stems' spectra; no way back to the waveform is needed for the loss."""
-    assert isinstance(network, BandSplit)
-    (masks,) = network.core(features(mixture))
-    return masks.float() * mixture[:, None]
+class BandSplitObjective:
+    """The relative error of masked spectra; no way back to the waveform is needed for it."""
+
+    def __init__(self, source_weights: tuple[float, ...]) -> None:
+        self.source_weights = source_weights
+
+    def __call__(
+        self, network: nn.Module, batch: Batch, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """Return "loss", and the error of each source as "loss_SOURCE"."""
+        assert isinstance(network, BandSplit)
+        reference = batch["spectra"]
+        device = reference.device
+        with full_precision(device):
+            mixture = reference.sum(dim=1)
+            inputs = features(mixture)
+        # On a CPU the plain form of attention is several times faster backward than the fused one.
+        with sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext():
+            (masks,) = network.core(inputs)
+        with full_precision(device):
+            estimate = masks.float() * mixture[:, None]
+            error = relative_error(estimate=estimate, reference=reference)
+            by_source = zip(network.config.sources, error.mean(dim=0), strict=True)
+            return {
+                "loss": weighted_mean(error, self.source_weights),
+                **{f"loss_{source}": mean for source, mean in by_source},
+            }
 
 
-def _batches(recipe: BandSplitRun, pool: RemixPool) -> DrawBatch:
-    """Return the function that draws augmented stems as spectra."""
+class PoolExamples:
+    """Remixed and augmented stems of a prepared pool, as spectra: one item for each draw.
 
-    def draw(generator: torch.Generator) -> Complex[Tensor, "batch source channel bin frame"]:
-        seed = int(torch.randint(2**62, (1,), generator=generator))
-        examples = pool.draw(np.random.default_rng(seed), recipe.training.batch_size)
+    The pool is opened where examples are drawn, for it maps files into memory.
+    """
+
+    draw_size = 1
+    #: A pool has no end; so many items are called an epoch.
+    draws_per_epoch = 1000
+
+    def __init__(self, recipe: BandSplitRun, folder: Path) -> None:
+        self.recipe = recipe
+        self.folder = folder
+        self._pool: RemixPool | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_pool": None}
+
+    def __call__(self, draw: int) -> Batch:
+        """Return ``spectra``: (1, source, channel, bin, frame), complex."""
+        if self._pool is None:
+            self._pool = RemixPool(self.folder, self.recipe.remix)
+        recipe = self.recipe
+        seed = mixed_seed(recipe.training.seed, draw)
+        generator = torch.Generator().manual_seed(seed)
+        examples = self._pool.draw(np.random.default_rng(seed), self.draw_size)
         augmentation = draw_augmentation(
             generator,
             recipe.augment,
-            batch_size=recipe.training.batch_size,
+            batch_size=self.draw_size,
             num_sources=len(recipe.network.sources),
             lowband=torch.from_numpy(examples.lowband),
         )
@@ -279,6 +372,4 @@ def _batches(recipe: BandSplitRun, pool: RemixPool) -> DrawBatch:
         level = (mixture.real.square() + mixture.imag.square()).mean(dim=(1, 2, 3)).sqrt()
         gain_db = LEVEL_DEVIATION_DB * torch.randn(len(stems), generator=generator)
         gain = 10.0 ** (gain_db / 20.0) / (level + 1e-6)
-        return stems * gain[:, None, None, None, None]
-
-    return draw
+        return {"spectra": stems * gain[:, None, None, None, None]}

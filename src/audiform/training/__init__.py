@@ -1,1 +1,1 @@
-"""The trainer: settings, losses, state, loop."""
+"""The trainer: settings, examples, objectives, the loop, and the state that it resumes from."""

@@ -1,9 +1,15 @@
-"""Losses between estimated and true stems."""
+"""Losses between estimated and true stems; each gives a value for every item and source.
+
+All are means over what they compare, so that terms of different kinds can be added.
+"""
 
 from __future__ import annotations
 
+import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
+
+from audiform.dsp.stft import StftSpec, stft
 
 #: Added to energy ratios before the root: the derivative at a perfect estimate stays finite.
 #: An error 40 dB below the mixture is as good as none.
@@ -11,6 +17,50 @@ RATIO_FLOOR = 1e-4
 
 #: Bins quieter than this share of the mixture's mean bin count less than others.
 QUIET_BIN = 1e-3
+
+#: Least power of a bin whose logarithm is taken (audio is in [-1, 1]).
+POWER_FLOOR = 1e-7
+
+Stems = Float[Tensor, "batch source channel time"]
+PerSource = Float[Tensor, "batch source"]
+
+
+def absolute_error(*, estimate: Stems, reference: Stems) -> PerSource:
+    """Return the mean absolute difference (L1), what the Demucs family is trained with."""
+    return (estimate - reference).abs().mean(dim=(2, 3))
+
+
+def squared_error(*, estimate: Stems, reference: Stems) -> PerSource:
+    """Return the mean squared difference (L2)."""
+    return (estimate - reference).square().mean(dim=(2, 3))
+
+
+def spectral_error(
+    *, estimate: Stems, reference: Stems, sizes: tuple[tuple[int, int], ...]
+) -> PerSource:
+    """Return the multi-resolution STFT loss, the mean over ``sizes`` (n_fft, hop_length).
+
+    Spectral convergence plus the mean absolute difference of log magnitudes, R. Yamamoto,
+    E. Song, J.-M. Kim, "Parallel WaveGAN", arXiv:1910.11480, equations 5 and 6, for each item
+    and source on its own. Differs from it in a floor under the norm of the reference, so that
+    a silent one has a finite loss.
+    """
+    losses = []
+    for n_fft, hop_length in sizes:
+        spec = StftSpec(n_fft, hop_length)
+        found, wanted = _magnitude(estimate, spec), _magnitude(reference, spec)
+        difference = (found - wanted).square().sum(dim=(2, 3, 4))
+        norm = wanted.square().sum(dim=(2, 3, 4))
+        floor = POWER_FLOOR * wanted[0, 0].numel()
+        convergence = ((difference + RATIO_FLOOR * floor) / (norm + floor)).sqrt()
+        logarithms = (found.log() - wanted.log()).abs().mean(dim=(2, 3, 4))
+        losses.append(convergence + logarithms)
+    return torch.stack(losses).mean(dim=0)
+
+
+def _magnitude(audio: Stems, spec: StftSpec) -> Float[Tensor, "batch source channel bin frame"]:
+    spectrum = stft(audio, spec)
+    return (spectrum.real.square() + spectrum.imag.square() + POWER_FLOOR).sqrt()
 
 
 def relative_error(

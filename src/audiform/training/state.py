@@ -1,85 +1,181 @@
-"""All that a run needs to go on where it stopped, in one file."""
+"""All that a run needs to go on where it stopped, in one file.
+
+Written aside and renamed; read without running anything of it. Tensors are whole in the file,
+whatever number of devices the run has had: a state can be resumed on another number.
+"""
 
 from __future__ import annotations
 
-import copy
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor, distribute_tensor
 
-from audiform.errors import CheckpointError
-from audiform.training.quantise import PseudoQuantiser
+from audiform.errors import CheckpointError, ConfigError
+from audiform.training.config import CHANGEABLE
+
+#: Raised when what is in the file changes.
+STATE_VERSION = 2
 
 
-class TrainingState:
-    """Network, running average of its weights, optimiser, and how far it came.
+@dataclass
+class Best:
+    """The best weights so far by the validation's score: whose, when, how good."""
 
-    There is no generator in it: the batch of step n is drawn from the seed and n alone.
+    candidate: str
+    score: float
+    step: int
+    scores: dict[str, float]
 
-    ``average`` is an exponential moving average of the weights; with a decay d, step n counts
-    for at most (1 + n) / (10 + n), so that the first steps are forgotten soon. ``quantiser``
-    holds the bits of the weights, where these are learned too.
+
+@dataclass
+class Counters:
+    """How far a run came; ``seconds`` is time in training, over all its pieces.
+
+    ``log_lines`` of the log belong to it; what was written after is dropped on resuming.
+    ``term_sums`` and ``term_steps`` are what will make the next line of the log. There is no
+    generator: what is random in step n is drawn from the seed and n.
     """
 
-    def __init__(
-        self,
-        network: nn.Module,
-        optimiser: torch.optim.Optimizer,
-        quantiser: PseudoQuantiser | None = None,
-    ) -> None:
-        self.network = network
-        self.average = copy.deepcopy(network).requires_grad_(False)
-        self.optimiser = optimiser
-        self.quantiser = quantiser
-        self.step = 0
-        self.seconds = 0.0
+    step: int = 0
+    seconds: float = 0.0
+    validated_step: int = 0
+    log_lines: int = 0
+    term_sums: dict[str, float] = field(default_factory=dict)
+    term_steps: int = 0
+    best: Best | None = None
 
-    def update_average(self, decay: float) -> None:
-        """Move the average towards the network's present weights."""
-        decay = min(decay, (1 + self.step) / (10 + self.step))
-        with torch.no_grad():
-            for mean, value in zip(
-                self.average.parameters(), self.network.parameters(), strict=True
-            ):
-                mean.lerp_(value, 1.0 - decay)
 
-    def packing(self) -> dict[str, Any]:
-        """Return what ``write_checkpoint`` must be told so that it packs the weights."""
-        if self.quantiser is None:
-            return {}
-        return {"bits": self.quantiser.bits(), "group_size": self.quantiser.config.group_size}
+def whole(values: Any) -> Any:
+    """Return nested values with their tensors complete and on the CPU.
 
-    def save(self, path: Path) -> None:
-        """Write everything to ``path``, aside and renamed."""
-        part = path.with_name(path.name + ".part")
-        torch.save(
-            {
-                "network": self.network.state_dict(),
-                "average": self.average.state_dict(),
-                "optimiser": self.optimiser.state_dict(),
-                "quantiser": None if self.quantiser is None else self.quantiser.state_dict(),
-                "step": self.step,
-                "seconds": self.seconds,
-            },
-            part,
-        )
-        part.replace(path)
+    A tensor that is shared out is put together, for which every process must call this.
+    """
+    if isinstance(values, DTensor):
+        values = values.full_tensor()
+    if isinstance(values, Tensor):
+        return values.detach().cpu()
+    if isinstance(values, Mapping):
+        return {key: whole(value) for key, value in values.items()}
+    if isinstance(values, list | tuple):
+        return [whole(value) for value in values]
+    return values
 
-    def load(self, path: Path) -> None:
-        """Read what :meth:`save` wrote; raises CheckpointError where it does not fit."""
-        try:
-            saved: dict[str, Any] = torch.load(path, weights_only=True)
-            self.network.load_state_dict(saved["network"])
-            self.average.load_state_dict(saved["average"])
-            self.optimiser.load_state_dict(saved["optimiser"])
-            if self.quantiser is not None:
-                self.quantiser.load_state_dict(saved["quantiser"] or {})
-            self.step, self.seconds = int(saved["step"]), float(saved["seconds"])
-        except (RuntimeError, KeyError, ValueError) as error:
+
+def shared_out(values: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return whole tensors placed and shared out as those of ``like``.
+
+    Raises ValueError where names or shapes differ.
+    """
+    if values.keys() != like.keys():
+        raise ValueError(f"different tensors: {sorted(values.keys() ^ like.keys())[:3]}")
+    return {name: _as(values[name], like[name], name) for name in like}
+
+
+def _as(value: Tensor, like: Tensor, name: str) -> Tensor:
+    if value.shape != like.shape:
+        raise ValueError(f"{name} is {tuple(value.shape)}, wanted {tuple(like.shape)}")
+    value = value.to(like.device, like.dtype)
+    if isinstance(like, DTensor):
+        return distribute_tensor(value, like.device_mesh, like.placements)
+    return value
+
+
+def load_weights(module: nn.Module, values: Mapping[str, Tensor]) -> None:
+    """Give ``module`` whole tensors, shared out as its own are."""
+    own = module.state_dict()
+    with torch.no_grad():
+        for name, value in shared_out(values, own).items():
+            own[name].copy_(value)
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]) -> None:
+    """Give ``optimizer`` the state that :func:`whole` made of another's."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    state = {
+        index: {
+            name: _as(value, parameters[index], name) if value.ndim else value
+            for name, value in entries.items()
+        }
+        for index, entries in saved["state"].items()
+    }
+    optimizer.load_state_dict({"state": state, "param_groups": saved["param_groups"]})
+
+
+def write_state(
+    path: Path, *, counters: Counters, description: Mapping[str, Any], tensors: Mapping[str, Any]
+) -> None:
+    """Write a state aside and rename it. ``tensors`` are whole."""
+    part = path.with_name(path.name + ".part")
+    saved = {
+        "version": STATE_VERSION,
+        "counters": asdict(counters),
+        "description": dict(description),
+        "tensors": dict(tensors),
+    }
+    torch.save(saved, part)
+    part.replace(path)
+
+
+def read_state(path: Path) -> tuple[Counters, dict[str, Any], dict[str, Any]]:
+    """Return the counters, the description and the tensors of a state.
+
+    Raises :class:`CheckpointError` where the file is damaged or another version's.
+    """
+    try:
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+        if not isinstance(saved, dict) or saved.get("version") != STATE_VERSION:
+            found = saved.get("version", 1) if isinstance(saved, dict) else type(saved).__name__
             raise CheckpointError(
-                f"the training state does not fit this recipe ({error}); "
-                "train into another folder, or resume with the recipe that wrote it",
+                f"the state has version {found}, this program reads {STATE_VERSION}; finish the "
+                "run with the program that began it, or start anew in another folder",
                 path=path,
-            ) from error
+            )
+        numbers = dict(saved["counters"])
+        best = numbers.pop("best")
+        counters = Counters(**numbers, best=None if best is None else Best(**best))
+        return counters, saved["description"], saved["tensors"]
+    except (RuntimeError, KeyError, TypeError, EOFError, UnpicklingError, OSError) as error:
+        raise CheckpointError(
+            f"the training state cannot be read ({error}); restore the file from a copy, or start "
+            "anew in another folder",
+            path=path,
+        ) from error
+
+
+def require_equal_settings(
+    then: Mapping[str, Any], now: Mapping[str, Any], *, folder: Path
+) -> None:
+    """Raise :class:`ConfigError` where settings that must not change differ, naming them."""
+    old, new = dict(_flat(then)), dict(_flat(now))
+    changed = [
+        f"{name} was {old.get(name)!r}, is {new.get(name)!r}"
+        for name in sorted(old.keys() | new.keys())
+        if old.get(name) != new.get(name) and not _changeable(name)
+    ]
+    if changed:
+        raise ConfigError(
+            f"{folder} cannot be resumed with other settings: {'; '.join(changed)}; resume with "
+            "those it began with, or start anew in another folder"
+        )
+
+
+def _changeable(name: str) -> bool:
+    parts = name.split(".")
+    return parts[0] == "training" and parts[1] in CHANGEABLE
+
+
+def _flat(values: Any, prefix: str = "") -> list[tuple[str, Any]]:
+    """Return (dotted path, value) of nested mappings; lists are values."""
+    if not isinstance(values, Mapping):
+        return [(prefix, values)]
+    return [
+        pair
+        for key, value in values.items()
+        for pair in _flat(value, f"{prefix}.{key}" if prefix else str(key))
+    ]
