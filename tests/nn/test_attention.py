@@ -46,3 +46,21 @@ def test_a_new_layer_is_nearly_the_norm_alone() -> None:
     layer = TransformerLayer(8, num_heads=2, hidden_width=16, cross=True)
     tokens, memory = torch.randn(1, 5, 8), torch.randn(1, 4, 8)
     torch.testing.assert_close(layer(tokens, memory), layer.norm_out(tokens), atol=1e-3, rtol=0)
+
+
+def test_dropout_acts_in_training_alone_and_in_each_place() -> None:
+    torch.manual_seed(0)
+    options = {"num_heads": 2, "hidden_width": 16, "cross": False, "layer_scale": False}
+    layer = TransformerLayer(8, dropout=0.5, **options)
+    plain = TransformerLayer(8, **options)
+    plain.load_state_dict(layer.state_dict(), strict=True)
+    tokens = torch.randn(1, 5, 8)
+    assert torch.equal(layer.eval()(tokens), plain.eval()(tokens))
+    layer.train()
+    for part in (layer.attention, layer.feed_forward, layer.dropout):
+        draws = torch.stack([part(tokens) for _ in range(4000)])
+        expected = part.eval()(tokens)
+        assert not torch.equal(draws[0], draws[1])
+        # dropout keeps the mean where nothing follows but sums
+        spread = draws.std(dim=0) / 4000**0.5
+        assert ((draws.mean(dim=0) - expected).abs() < 5 * spread + 1e-6).all()

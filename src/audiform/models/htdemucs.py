@@ -39,7 +39,8 @@ class HTDemucsConfig(BaseModel):
 
     Each level has ``growth`` times the channels of the one outside it. The transformer is
     ``bottom_channels`` wide (0: as wide as the innermost level) and has
-    ``transformer_layers`` layers in each branch, self- and cross-attention in turn.
+    ``transformer_layers`` layers in each branch, self- and cross-attention in turn, with
+    ``transformer_dropout`` in training.
     ``norm_starts`` is the first level with group norms (of ``norm_groups`` groups). ``sparse``
     lets each token of the transformer look at some of the others only, so that segments can be
     longer ("Sparse HT Demucs"); the weights are the same as without.
@@ -76,6 +77,7 @@ class HTDemucsConfig(BaseModel):
     transformer_norm_in: bool = True
     transformer_norm_out: bool = True
     transformer_layer_scale: bool = True
+    transformer_dropout: float = Field(0.0, ge=0, lt=1)
     position_weight: float = 1.0
     position_max_period: float = Field(10000.0, gt=1)
     rescale_reference: float = Field(0.1, ge=0)
@@ -162,6 +164,7 @@ class CrossTransformer(nn.Module):
                     cross=self.is_cross(index),
                     norm_out=config.transformer_norm_out,
                     layer_scale=config.transformer_layer_scale,
+                    dropout=config.transformer_dropout,
                     sparse=self._sparse(config.sparse, layer=2 * index + branch),
                 )
                 for index in range(config.transformer_layers)

@@ -15,15 +15,22 @@ class MultiHeadAttention(nn.Module):
 
     Queries come from one sequence, keys and values from another, or from the same one. The
     scores are never held: torch's fused kernel computes them in blocks. With ``sparse``, which
-    has no weights of its own, a query looks only at some of the keys.
+    has no weights of its own, a query looks only at some of the keys. In training ``dropout``
+    of the attention weights are left out, of dense attention alone.
     """
 
     def __init__(
-        self, width: int, *, num_heads: int, sparse: SparseAttention | None = None
+        self,
+        width: int,
+        *,
+        num_heads: int,
+        sparse: SparseAttention | None = None,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.num_heads = num_heads
         self.sparse = sparse
+        self.dropout = dropout
         self.query_key_value = nn.Linear(width, 3 * width)
         self.output = nn.Linear(width, width)
         nn.init.xavier_uniform_(self.query_key_value.weight)
@@ -54,6 +61,9 @@ class MultiHeadAttention(nn.Module):
                 query, "batch token (head size) -> batch head token size", head=self.num_heads
             )
             keys, values = heads
-        attend = F.scaled_dot_product_attention if self.sparse is None else self.sparse
-        attended = attend(queries, keys, values)
+        if self.sparse is not None:
+            attended = self.sparse(queries, keys, values)
+        else:
+            dropout = self.dropout if self.training else 0.0
+            attended = F.scaled_dot_product_attention(queries, keys, values, dropout_p=dropout)
         return self.output(rearrange(attended, "batch head token size -> batch token (head size)"))

@@ -29,16 +29,17 @@ class TokenNorm(nn.GroupNorm):
 
 
 class FeedForward(nn.Module):
-    """Two linear layers with a GELU between them."""
+    """Two linear layers with a GELU, and in training dropout, between them."""
 
-    def __init__(self, width: int, *, hidden_width: int) -> None:
+    def __init__(self, width: int, *, hidden_width: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.expand = nn.Linear(width, hidden_width)
+        self.dropout = nn.Dropout(dropout)
         self.contract = nn.Linear(hidden_width, width)
 
     def forward(self, tokens: Float[Tensor, "... width"]) -> Float[Tensor, "... width"]:
         """Transform each token by itself."""
-        return self.contract(F.gelu(self.expand(tokens)))
+        return self.contract(self.dropout(F.gelu(self.expand(tokens))))
 
 
 class TransformerLayer(nn.Module):
@@ -47,7 +48,8 @@ class TransformerLayer(nn.Module):
     With ``cross``, the keys and values come from the tokens of the other branch, which have
     a norm of their own. ``norm_out`` adds the norm over all tokens at the end,
     ``layer_scale`` the learned gains of the two residual branches. ``sparse`` finds the keys
-    that a query sees; without it a query sees all.
+    that a query sees; without it a query sees all. ``dropout`` acts in training, on attention
+    weights, within the feed-forward block, and on what each branch adds.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class TransformerLayer(nn.Module):
         norm_out: bool = True,
         layer_scale: bool = True,
         sparse: SparseAttention | None = None,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
 
@@ -70,10 +73,13 @@ class TransformerLayer(nn.Module):
 
         self.attention_norm = nn.LayerNorm(width)
         self.memory_norm = nn.LayerNorm(width) if cross else None
-        self.attention = MultiHeadAttention(width, num_heads=num_heads, sparse=sparse)
+        self.attention = MultiHeadAttention(
+            width, num_heads=num_heads, sparse=sparse, dropout=dropout
+        )
+        self.dropout = nn.Dropout(dropout)
         self.attention_gain = gain()
         self.feed_forward_norm = nn.LayerNorm(width)
-        self.feed_forward = FeedForward(width, hidden_width=hidden_width)
+        self.feed_forward = FeedForward(width, hidden_width=hidden_width, dropout=dropout)
         self.feed_forward_gain = gain()
         self.norm_out = TokenNorm(width) if norm_out else nn.Identity()
 
@@ -86,6 +92,7 @@ class TransformerLayer(nn.Module):
         assert (memory is None) == (self.memory_norm is None)
         if self.memory_norm is not None and memory is not None:
             memory = self.memory_norm(memory)
-        tokens = tokens + self.attention_gain(self.attention(self.attention_norm(tokens), memory))
-        tokens = tokens + self.feed_forward_gain(self.feed_forward(self.feed_forward_norm(tokens)))
-        return self.norm_out(tokens)
+        attended = self.dropout(self.attention(self.attention_norm(tokens), memory))
+        tokens = tokens + self.attention_gain(attended)
+        transformed = self.dropout(self.feed_forward(self.feed_forward_norm(tokens)))
+        return self.norm_out(tokens + self.feed_forward_gain(transformed))
