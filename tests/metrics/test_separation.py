@@ -9,7 +9,8 @@ import torch
 from audiform.dsp.stft import StftSpec
 from audiform.errors import AudioError
 from audiform.metrics.floors import ideal_ratio_mask
-from audiform.metrics.separation import _require_equal_shapes, sdr, si_sdr
+from audiform.metrics.separation import sdr, si_sdr
+from audiform.metrics.shapes import require_equal_shapes
 
 
 def noise(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -81,7 +82,7 @@ def test_agrees_with_museval_without_a_filter(monkeypatch):
 def test_refuses_different_shapes():
     # behind the annotations, which refuse them first while the tests run
     with pytest.raises(AudioError, match="one shape"):
-        _require_equal_shapes(torch.zeros(2, 10), torch.zeros(2, 11))
+        require_equal_shapes(torch.zeros(2, 10), torch.zeros(2, 11))
 
 
 def test_ideal_mask_is_exact_for_sources_in_bands_of_their_own():

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from audiform.errors import AudioError
+from audiform.metrics.shapes import require_equal_shapes
 
 #: Added to both energies, as in the challenges' evaluation: silence has a score.
 ENERGY_FLOOR = 1e-7
@@ -32,7 +32,7 @@ def sdr(
     >>> round(sdr(estimate=0.9 * signal, reference=signal).item(), 3)
     20.0
     """
-    _require_equal_shapes(estimate, reference)
+    require_equal_shapes(estimate, reference)
     signal = reference.double().square().sum(dim=(-2, -1))
     error = (reference.double() - estimate.double()).square().sum(dim=(-2, -1))
     return (10.0 * torch.log10((signal + ENERGY_FLOOR) / (error + ENERGY_FLOOR))).float()
@@ -48,7 +48,7 @@ def si_sdr(
     One scale for all channels; nothing is centred. Raises :class:`AudioError` where the shapes
     differ.
     """
-    _require_equal_shapes(estimate, reference)
+    require_equal_shapes(estimate, reference)
     estimate, reference = estimate.double(), reference.double()
     product = (estimate * reference).sum(dim=(-2, -1), keepdim=True)
     energy = reference.square().sum(dim=(-2, -1), keepdim=True)
@@ -56,11 +56,3 @@ def si_sdr(
     signal = target.square().sum(dim=(-2, -1))
     error = (estimate - target).square().sum(dim=(-2, -1))
     return (10.0 * torch.log10((signal + ENERGY_FLOOR) / (error + ENERGY_FLOOR))).float()
-
-
-def _require_equal_shapes(estimate: Tensor, reference: Tensor) -> None:
-    if estimate.shape != reference.shape:
-        raise AudioError(
-            f"estimate and reference must have one shape, found {tuple(estimate.shape)} and "
-            f"{tuple(reference.shape)}; trim or pad one of them"
-        )
