@@ -25,7 +25,13 @@ def relative(page: Path) -> str:
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", "docs/guide/python.md", "docs/models/sparse-htdemucs.md"]
+    "page",
+    [
+        "README.md",
+        "docs/guide/augmentation.md",
+        "docs/guide/python.md",
+        "docs/models/sparse-htdemucs.md",
+    ],
 )
 def test_python_blocks_run(page, monkeypatch) -> None:
     monkeypatch.chdir(ROOT)
