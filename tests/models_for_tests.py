@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from audiform.dsp.level import MonoDeviation, NoStatistic
 from audiform.models.band_split import BandSplitConfig
 from audiform.models.demucs import DemucsConfig
+from audiform.models.frame_primer import FramePrimerConfig
+from audiform.models.frame_transformer import FrameTransformerConfig
 from audiform.models.hdemucs import HDemucsConfig
 from audiform.models.htdemucs import HTDemucs, HTDemucsConfig
 from audiform.protocols import Analysis, CentreCrop, OverlapAdd, SeparationSpec
@@ -65,6 +67,30 @@ TINY_BAND_SPLIT = BandSplitConfig(
     segment_seconds=0.5,
     context_seconds=0.1,
     fade_seconds=0.02,
+)
+TINY_FRAME_TRANSFORMER = FrameTransformerConfig(
+    n_fft=64,
+    hop_length=32,
+    segment_frames=24,
+    context_frames=8,
+    hidden_channels=2,
+    channel_factors=(1, 2, 3),
+    num_heads=2,
+    feed_forward_width=16,
+    position_reach=6,
+)
+TINY_FRAME_PRIMER = FramePrimerConfig(
+    sources=("drums", "bass", "other", "vocals"),
+    rest_source=False,
+    n_fft=64,
+    hop_length=32,
+    segment_frames=24,
+    context_frames=8,
+    hidden_channels=2,
+    channel_factors=(1, 2, 3),
+    num_heads=2,
+    feed_forward_width=16,
+    position_reach=6,
 )
 
 

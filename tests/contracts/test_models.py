@@ -11,11 +11,20 @@ from pydantic import ValidationError
 from audiform.models import MODELS
 from audiform.models.band_split import BandSplitConfig
 from audiform.protocols import SeparationModel
-from tests.models_for_tests import TINY_BAND_SPLIT, TINY_DEMUCS, TINY_HDEMUCS, TINY_HTDEMUCS
+from tests.models_for_tests import (
+    TINY_BAND_SPLIT,
+    TINY_DEMUCS,
+    TINY_FRAME_PRIMER,
+    TINY_FRAME_TRANSFORMER,
+    TINY_HDEMUCS,
+    TINY_HTDEMUCS,
+)
 
 TINY = {
     "band-split": TINY_BAND_SPLIT,
     "demucs": TINY_DEMUCS,
+    "frame-primer": TINY_FRAME_PRIMER,
+    "frame-transformer": TINY_FRAME_TRANSFORMER,
     "hdemucs": TINY_HDEMUCS,
     "htdemucs": TINY_HTDEMUCS,
 }

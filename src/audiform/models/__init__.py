@@ -9,6 +9,8 @@ from torch import nn
 
 from audiform.models.band_split import BandSplit, BandSplitConfig
 from audiform.models.demucs import Demucs, DemucsConfig
+from audiform.models.frame_primer import FramePrimer, FramePrimerConfig
+from audiform.models.frame_transformer import FrameTransformer, FrameTransformerConfig
 from audiform.models.hdemucs import HDemucs, HDemucsConfig
 from audiform.models.htdemucs import HTDemucs, HTDemucsConfig
 
@@ -24,6 +26,8 @@ class ModelEntry(NamedTuple):
 MODELS: dict[str, ModelEntry] = {
     "band-split": ModelEntry(BandSplitConfig, BandSplit),
     "demucs": ModelEntry(DemucsConfig, Demucs),
+    "frame-primer": ModelEntry(FramePrimerConfig, FramePrimer),
+    "frame-transformer": ModelEntry(FrameTransformerConfig, FrameTransformer),
     "hdemucs": ModelEntry(HDemucsConfig, HDemucs),
     "htdemucs": ModelEntry(HTDemucsConfig, HTDemucs),
 }
