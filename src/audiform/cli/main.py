@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from audiform import __version__
-from audiform.cli import doctor, evaluate, models, separate, train
+from audiform.cli import data, doctor, evaluate, models, separate, train
 
 app = typer.Typer(
     name="audiform",
@@ -22,6 +22,7 @@ app.command("separate")(separate.separate)
 app.add_typer(models.app, name="models")
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
+app.add_typer(data.app, name="data")
 app.command("doctor")(doctor.doctor)
 
 

@@ -1,0 +1,154 @@
+"""``audiform data``: look at a dataset before training on it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from audiform.cli.exit_codes import SOME_FAILED, errors_as_exit_codes
+
+if TYPE_CHECKING:
+    from audiform.data.check import Report
+
+#: Findings of one cause that are listed before the rest is only counted.
+LISTED = 8
+
+app = typer.Typer(
+    help="Look at a dataset before training on it.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+)
+
+Root = Annotated[
+    Path, typer.Argument(metavar="DIR", help="The dataset: a folder, or a list (.csv, .jsonl).")
+]
+LayoutName = Annotated[
+    str | None,
+    typer.Option(
+        "--layout",
+        help="Read it as this layout: csv, jsonl, stem-mp4, nam, signaltrain, in-out-folders, "
+        "in-out-files, musdb, stem-folders or songs. Default: recognised.",
+    ),
+]
+Mapping = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--map",
+        metavar="FROM=TO",
+        help="Rename a stem, such as bass_gtr=bass; several with one name are summed, "
+        "FROM= leaves one out. May be repeated.",
+    ),
+]
+Exclusions = Annotated[
+    Path | None,
+    typer.Option("--exclude", help="List of what to leave out. Default: DIR/exclude.txt, if any."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command()
+def check(
+    root: Root,
+    layout: LayoutName = None,
+    mapping: Mapping = None,
+    exclusions: Exclusions = None,
+    jobs: Annotated[
+        int, typer.Option("-j", "--jobs", min=0, help="Processes; 0: one per core.")
+    ] = 0,
+    show_all: Annotated[
+        bool, typer.Option("--all", help=f"List every finding, not {LISTED} of a kind.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Report everything that is wrong with a dataset, before it costs time on a GPU.
+
+    Every file is decoded once. Errors spoil training, warnings may, notes are good to know; each
+    comes with what to do. Leaves with 1 if there are errors.
+
+    [dim]audiform data check musdb18hq/
+    audiform data check songs/ --map bass_gtr=bass --map click=
+    audiform data check songs/ --json > report.json[/]
+    """
+    with errors_as_exit_codes():
+        from rich.console import Console
+        from rich.progress import Progress
+
+        from audiform.data.check import check_dataset
+
+        with Progress(console=Console(stderr=True), transient=True) as progress:
+            task = progress.add_task("tracks", total=None)
+
+            def on_progress(done: int, total: int) -> None:
+                progress.update(task, completed=done, total=total)
+
+            report = check_dataset(
+                root,
+                layout=layout,
+                mapping=parse_mapping(mapping),
+                exclusions=exclusions,
+                num_processes=jobs or os.cpu_count() or 1,
+                on_progress=on_progress,
+            )
+        if as_json:
+            print(report.to_json())
+        else:
+            _print_report(report, show_all=show_all)
+        if report.has_errors:
+            raise typer.Exit(SOME_FAILED)
+
+
+def parse_mapping(texts: list[str] | None) -> dict[str, str]:
+    """Read ``FROM=TO`` texts; raises :class:`ConfigError`."""
+    from audiform.errors import ConfigError
+
+    mapping = {}
+    for text in texts or []:
+        name, equals, new_name = text.partition("=")
+        if not name.strip() or not equals:
+            raise ConfigError(f"--map takes FROM=TO, got {text!r}; such as --map bass_gtr=bass")
+        mapping[name.strip()] = new_name.strip()
+    return mapping
+
+
+def _print_report(report: Report, *, show_all: bool) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from audiform.data.check.report import relative
+    from audiform.data.findings import Level
+
+    console = Console(highlight=False)
+    minutes, seconds = divmod(round(report.duration_seconds), 60)
+    stems = ", ".join(f"{name} ({count})" for name, count in report.stems.items())
+    splits = ", ".join(f"{name} {count}" for name, count in report.splits.items())
+    console.print(
+        f"{escape(str(report.root))}: layout {report.layout}, {report.num_tracks} tracks"
+        + (f" ({splits})" if splits else "")
+        + f", {report.num_files} files, {minutes} min {seconds} s"
+    )
+    console.print(f"stems: {escape(stems) or 'none'}\n")
+    colours = {Level.error: "red", Level.warning: "yellow", Level.note: "cyan"}
+    for (level, cause), findings in report.by_cause().items():
+        shown = findings if show_all else findings[:LISTED]
+        count = f" ({len(findings)})" if len(findings) > 1 else ""
+        console.print(f"[bold {colours[level]}]{level.value}[/] [bold]{escape(cause)}[/]{count}")
+        table = Table(box=None, show_header=False, padding=(0, 0, 0, 2))
+        table.add_column(overflow="fold", ratio=2)
+        table.add_column(overflow="fold", ratio=5)
+        for finding in shown:
+            place = finding.track or "all"
+            if finding.path is not None:
+                place = str(relative(finding.path, report.root))
+            table.add_row(
+                escape(place), f"{escape(finding.message)} [dim]{escape(finding.cure)}[/]"
+            )
+        console.print(table)
+        if len(shown) < len(findings):
+            console.print(f"  [dim]and {len(findings) - len(shown)} more: --all[/]")
+        console.print()
+    counts = [f"{report.count(level)} {level.value}s" for level in Level]
+    console.print(f"[bold]{', '.join(counts)}[/]" if report.findings else "[bold]nothing wrong[/]")

@@ -1,0 +1,283 @@
+"""What is wrong with a track: its files against each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from itertools import combinations
+
+from audiform.data.check.file_findings import (
+    dead_channel,
+    file_findings,
+    is_dual_mono,
+    is_opposite,
+)
+from audiform.data.check.file_scan import FileScan
+from audiform.data.check.mix_findings import mix_findings
+from audiform.data.check.pairing import CLEAR_PEAK
+from audiform.data.check.track_scan import TrackScan
+from audiform.data.findings import Finding, Level
+from audiform.data.track import INPUT, MIXTURE, TARGET
+
+#: Lengths that differ by less come from codecs' padding, in samples; by less than this many
+#: seconds, from sloppy cutting.
+CODEC_PADDING_SAMPLES, SLOPPY_SECONDS = 2400, 0.1
+
+#: Two files that correlate like this hold the same audio.
+SAME_AUDIO = 0.9995
+
+#: Delay of an effect's output that its own phase may look like, and that is ruin, in ms.
+SMALL_LAG_MS, LARGE_LAG_MS = 0.5, 100.0
+
+#: Spread of the delay over a recording, from which on it drifts.
+DRIFT_SAMPLES = 8
+
+#: Levels over time of input and output that have less to do with each other do not belong
+#: together.
+UNRELATED = 0.2
+
+#: Output minus input below this (dB) is a copy.
+COPY_DB = -80.0
+
+#: A bass whose energy lies around here while another stem's lies below is none, in Hz.
+BASS_ABOVE_HZ, OTHER_BELOW_HZ = 600.0, 200.0
+
+
+def track_findings(scan: TrackScan) -> Iterator[Finding]:
+    """Yield all that is wrong with a track and its files."""
+    name = scan.track.name
+    seen = set()
+    for file in scan.files:
+        if file.ref not in seen:
+            seen.add(file.ref)
+            yield from file_findings(file, name)
+    readable = [file for file in scan.files if file.problem is None]
+    if len(readable) > 1:
+        yield from _form_findings(readable, scan)
+    yield from _channel_findings(readable, scan)
+    yield from _same_audio(readable, scan)
+    yield from _misnamed_bass(readable, name)
+    yield from mix_findings(scan)
+    yield from _pair_findings(scan)
+
+
+def _form_findings(files: list[FileScan], scan: TrackScan) -> Iterator[Finding]:
+    """Yield differences of rate, channels and length."""
+    found = partial(Finding, track=scan.track.name)
+    rates = {file.sample_rate for file in files}
+    if len(rates) > 1:
+        yield found(
+            Level.error,
+            "rate mismatch",
+            f"its files have different sample rates: {_by_value(files, 'rate')}",
+            "export all at one rate; if one sounds too high or low, its header is wrong",
+        )
+        return
+    if len({len(file.peak) for file in files}) > 1:
+        yield found(
+            Level.warning,
+            "channel mismatch",
+            f"its files have different numbers of channels: {_by_value(files, 'channels')}",
+            "mono is doubled when it is read; export again if that is not meant",
+        )
+    lengths = [file.num_samples for file in files]
+    difference = max(lengths) - min(lengths)
+    lossy = not all(file.is_lossless for file in files)
+    if difference == 0 or (lossy and difference <= CODEC_PADDING_SAMPLES):
+        return
+    seconds = difference / files[0].sample_rate
+    adds_up = scan.mix is not None and scan.mix.difference_db < -30.0
+    short = [file for file in files if file.num_samples < max(lengths)]
+    fade_out = scan.track.is_sum and all(file.ends_quietly for file in short)
+    is_small = seconds <= SLOPPY_SECONDS or adds_up or fade_out
+    yield found(
+        Level.warning if is_small else Level.error,
+        "length mismatch",
+        f"its files have different lengths, by up to {difference} samples ({seconds:.3f} s): "
+        f"{_by_value(files, 'samples')}",
+        "the short ones end in silence, and silence is what follows; right if they start together"
+        if adds_up or fade_out
+        else "export all from the same start to the same end",
+    )
+
+
+def _by_value(files: list[FileScan], what: str) -> str:
+    """List files by a number of theirs, the rarest first."""
+    groups: dict[str, list[str]] = {}
+    for file in files:
+        number = {
+            "rate": f"{file.sample_rate} Hz",
+            "channels": str(len(file.peak)),
+            "samples": str(file.num_samples),
+        }[what]
+        groups.setdefault(number, []).append(file.source)
+    ordered = sorted(groups.items(), key=lambda item: len(item[1]))
+    return ", ".join(f"{' '.join(sources)} {number}" for number, sources in ordered)
+
+
+def _channel_findings(files: list[FileScan], scan: TrackScan) -> Iterator[Finding]:
+    """Yield what is odd about two channels: one dead, both equal, one the other's negative."""
+    adds_up = scan.mix is not None and scan.mix.difference_db < -30.0
+    whole = [file for file in files if file.source == MIXTURE] or files
+    for file in files:
+        found = partial(Finding, track=scan.track.name, path=file.ref.path)
+        if (channel := dead_channel(file)) is not None:
+            is_panned = adds_up and file.source != MIXTURE
+            yield found(
+                Level.note if is_panned else Level.warning,
+                "dead channel",
+                f"has nothing in channel {channel} of {len(file.peak)}",
+                "right if the part is panned to one side; else export it again",
+            )
+        if is_opposite(file):
+            yield found(
+                Level.warning,
+                "opposite channels",
+                "has in one channel the other's negative: in mono it vanishes",
+                "turn one channel round",
+            )
+    sounding = [file for file in whole if not file.is_silent]
+    if sounding and all(is_dual_mono(file) for file in sounding):
+        yield Finding(
+            Level.warning,
+            "mono as stereo",
+            "holds the same in both channels, in every file that matters",
+            "store it as mono, or find the stereo original",
+            track=scan.track.name,
+        )
+
+
+def _same_audio(files: list[FileScan], scan: TrackScan) -> Iterator[Finding]:
+    """Yield files of a track that hold the same."""
+    if not scan.track.is_sum:
+        return
+    sounding = [file for file in files if not file.is_silent]
+    stems = [file for file in sounding if file.source != MIXTURE]
+    is_solo = len(stems) == 1
+    position = {file.ref: index for index, file in enumerate(_stems(scan))}
+    for first, second in combinations(sounding, 2):
+        is_same = first.digest == second.digest
+        if not is_same and scan.mix is not None and MIXTURE not in (first.source, second.source):
+            pair = position[first.ref], position[second.ref]
+            is_same = abs(float(scan.mix.correlations[pair])) > SAME_AUDIO
+        if is_same and not (is_solo and MIXTURE in (first.source, second.source)):
+            yield Finding(
+                Level.error,
+                "same audio twice",
+                f"{first.source!r} and {second.source!r} hold the same audio",
+                "put the right file there",
+                track=scan.track.name,
+                path=second.ref.path,
+            )
+
+
+def _stems(scan: TrackScan) -> list[FileScan]:
+    return [file for file in scan.files if file.source != MIXTURE]
+
+
+def _misnamed_bass(files: list[FileScan], track: str) -> Iterator[Finding]:
+    """Yield a bass that has no bass in it, if another stem has."""
+    medians = {
+        file.source: file.median_hz
+        for file in files
+        if not file.is_silent and file.source != MIXTURE
+    }
+    bass = medians.pop("bass", 0.0)
+    if bass > BASS_ABOVE_HZ and medians and min(medians.values()) < OTHER_BELOW_HZ:
+        lowest = min(medians, key=lambda name: medians[name])
+        yield Finding(
+            Level.warning,
+            "swapped stems",
+            f"the stem 'bass' has its energy around {bass:.0f} Hz, {lowest!r} around "
+            f"{medians[lowest]:.0f} Hz: their names look exchanged",
+            "listen to both; audiform data curate looks closer",
+            track=track,
+        )
+
+
+def _pair_findings(scan: TrackScan) -> Iterator[Finding]:
+    """Yield what is wrong between an effect's input and output."""
+    fit = scan.pair
+    if fit is None or any(file.is_silent for file in scan.files):
+        return
+    found = partial(Finding, track=scan.track.name, path=scan.track.references(TARGET)[0].path)
+    if fit.error_db < COPY_DB:
+        yield found(
+            Level.warning,
+            "target is input",
+            "is a copy of the input",
+            "right if the effect was off; else record it again",
+        )
+        return
+    unrelated = fit.level_correlation is not None and fit.level_correlation < UNRELATED
+    if unrelated and fit.clarity < 2 * CLEAR_PEAK:
+        yield found(
+            Level.error,
+            "unrelated pair",
+            "has nothing in common with its input: neither a delay nor the levels over time fit",
+            "pair the right files",
+        )
+        return
+    if fit.clarity < CLEAR_PEAK:
+        return
+    if fit.is_periodic:
+        yield found(
+            Level.note,
+            "unknown delay",
+            "repeats itself, so that its delay cannot be told",
+            "look at another recording of the same chain",
+        )
+    else:
+        yield from _lag_findings(scan, found)
+    if fit.polarity < 0 and not fit.is_periodic:
+        yield found(
+            Level.warning,
+            "polarity",
+            "has the opposite polarity of its input",
+            "right if the device turns it round (a model learns that); else turn it round",
+        )
+    if fit.dropouts_seconds:
+        times = ", ".join(f"{at:.2f} s" for at in fit.dropouts_seconds[:3])
+        more = (
+            f", {len(fit.dropouts_seconds)} places in all" if len(fit.dropouts_seconds) > 3 else ""
+        )
+        yield found(
+            Level.error,
+            "drop-out",
+            f"falls silent under a loud input, at {times}{more}",
+            "record it again, or cut these places out of both files",
+        )
+
+
+def _lag_findings(scan: TrackScan, found: partial[Finding]) -> Iterator[Finding]:
+    assert scan.pair is not None
+    (source,), (target,) = scan.track.references(INPUT), scan.track.references(TARGET)
+    lag = scan.pair.lag_samples - (target.start_samples - source.start_samples)
+    milliseconds = 1000 * abs(lag) / scan.files[0].sample_rate
+    if scan.pair.lag_spread_samples > DRIFT_SAMPLES:
+        yield found(
+            Level.warning,
+            "drifting delay",
+            f"lags by {lag} samples, which drifts by about {scan.pair.lag_spread_samples}",
+            "record with one clock for both, or align piece by piece",
+        )
+    elif lag == 0:
+        return
+    elif milliseconds <= SMALL_LAG_MS:
+        yield found(
+            Level.note,
+            "delay",
+            f"is about {abs(lag)} samples {'late' if lag > 0 else 'early'}: little enough to be "
+            "the device's own phase",
+            "nothing to do for late; for early, cut as much from the start of the input",
+        )
+    else:
+        is_ruin = lag < 0 or milliseconds > LARGE_LAG_MS
+        yield found(
+            Level.error if is_ruin else Level.warning,
+            "delay",
+            f"is {abs(lag)} samples ({milliseconds:.1f} ms) {'late' if lag > 0 else 'early'}",
+            "cut as much from the start of it"
+            if lag > 0
+            else "cut as much from the start of the input: no causal model can be early",
+        )
