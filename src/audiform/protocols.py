@@ -54,6 +54,30 @@ class CentreCrop:
     fade_samples: int
 
 
+class SeparationConfig(Protocol):
+    """What the configuration of every separation model says."""
+
+    @property
+    def sample_rate(self) -> int:
+        """In Hz."""
+        ...
+
+    @property
+    def audio_channels(self) -> int:
+        """Channels that go in and come out."""
+        ...
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Names of the stems."""
+        ...
+
+    @property
+    def segment_samples(self) -> int:
+        """Length that the model is at its best with."""
+        ...
+
+
 @dataclass(frozen=True)
 class SeparationSpec:
     """What a separation model tells the engine about itself.
@@ -70,6 +94,26 @@ class SeparationSpec:
     join: OverlapAdd | CentreCrop
     statistic: TrackStatistic
     fixed_segment: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        config: SeparationConfig,
+        *,
+        join: OverlapAdd | CentreCrop,
+        statistic: TrackStatistic,
+        fixed_segment: bool = False,
+    ) -> SeparationSpec:
+        """Return what a model of this configuration tells the engine."""
+        return cls(
+            config.sample_rate,
+            config.audio_channels,
+            config.sources,
+            config.segment_samples,
+            join,
+            statistic,
+            fixed_segment,
+        )
 
 
 class Analysis(NamedTuple):

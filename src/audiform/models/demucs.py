@@ -179,11 +179,8 @@ class Demucs(nn.Module):
     @property
     def spec(self) -> SeparationSpec:
         """What the engine must know."""
-        return SeparationSpec(
-            sample_rate=self.config.sample_rate,
-            audio_channels=self.config.audio_channels,
-            sources=self.config.sources,
-            segment_samples=self.config.segment_samples,
+        return SeparationSpec.of(
+            self.config,
             join=OverlapAdd(0.25),
             statistic=MonoDeviation(),
         )

@@ -21,6 +21,7 @@ from audiform.dsp.standardise import ItemLevel, item_level
 from audiform.dsp.stft import StftSpec, aligned_istft, aligned_stft
 from audiform.nn.complex_channels import channels_to_complex, complex_to_channels
 from audiform.nn.frequency_bands import BandedDecoderLayer, BandedEncoderLayer
+from audiform.nn.two_branch_unet import ascend, descend
 from audiform.nn.unet import (
     FrequencyEmbedding,
     UNetDecoderLayer,
@@ -228,15 +229,10 @@ class HDemucs(nn.Module):
         )
         self.spectrum_decoder = self._spectrum_decoder([parts * stems, *inner])
         self.waveform_decoder = self._waveform_decoder([stems, *inner])
-        self.frequency_embedding = (
-            FrequencyEmbedding(
-                config.n_fft // 2 // config.stride,
-                inner[0],
-                scale=config.frequency_embedding_scale,
-            )
-            if config.frequency_embedding
-            else None
-        )
+        self.frequency_embedding = None
+        if share := config.frequency_embedding:
+            bins, scale = config.n_fft // 2 // config.stride, config.frequency_embedding_scale
+            self.frequency_embedding = FrequencyEmbedding(bins, inner[0], scale=scale, share=share)
         if config.rescale_reference:
             rescale_initial_weights(self, reference=config.rescale_reference)
 
@@ -292,11 +288,8 @@ class HDemucs(nn.Module):
     @property
     def spec(self) -> SeparationSpec:
         """What the engine must know."""
-        return SeparationSpec(
-            sample_rate=self.config.sample_rate,
-            audio_channels=self.config.audio_channels,
-            sources=self.config.sources,
-            segment_samples=self.config.segment_samples,
+        return SeparationSpec.of(
+            self.config,
             join=OverlapAdd(0.25),
             statistic=MonoDeviation(),
         )
@@ -328,37 +321,20 @@ class HDemucs(nn.Module):
         (batch, sources x channels, time).
         """
         spectrum, waveform = inputs
-        bins: list[int] = []
-        lengths: list[int] = []
-        spectrum_skips: list[Tensor] = []
-        waveform_skips: list[Tensor] = []
         outer = zip(self.spectrum_encoder[:-1], self.waveform_encoder[:-1], strict=True)
-        for level, (spectrum_layer, waveform_layer) in enumerate(outer):
-            bins.append(spectrum.shape[-2])
-            lengths.append(waveform.shape[-1])
-            waveform = waveform_layer(waveform)
-            spectrum = spectrum_layer(spectrum)
-            if level == 0 and self.frequency_embedding is not None:
-                spectrum = spectrum + self.config.frequency_embedding * self.frequency_embedding()
-            spectrum_skips.append(spectrum)
-            waveform_skips.append(waveform)
-        bins.append(spectrum.shape[-2])
-        lengths.append(waveform.shape[-1])
-        meeting = self.waveform_encoder[-1](waveform)[:, :, None]
-        met = self.spectrum_encoder[-1](spectrum, meeting)
+        way = descend(spectrum, waveform, outer, embedding=self.frequency_embedding)
+        meeting = self.waveform_encoder[-1](way.waveform)[:, :, None]
+        met = self.spectrum_encoder[-1](way.spectrum, meeting)
 
         middle = self._shared(met.squeeze(2)).unsqueeze(2)
 
         meeting_layer = self.spectrum_decoder[0]
         assert isinstance(meeting_layer, UNetDecoderLayer)
         mixed = meeting_layer.mix(middle + met)
-        spectrum = meeting_layer.upsample(mixed, bins.pop())
-        waveform = self.waveform_decoder[0](mixed.squeeze(2), lengths.pop())
+        spectrum = meeting_layer.upsample(mixed, way.spectrum.shape[-2])
+        waveform = self.waveform_decoder[0](mixed.squeeze(2), way.waveform.shape[-1])
         outer = zip(self.spectrum_decoder[1:], self.waveform_decoder[1:], strict=True)
-        for spectrum_layer, waveform_layer in outer:
-            spectrum = spectrum_layer(spectrum, spectrum_skips.pop(), bins.pop())
-            waveform = waveform_layer(waveform, waveform_skips.pop(), lengths.pop())
-        return spectrum, waveform
+        return ascend(spectrum, waveform, outer, way=way)
 
     def _shared(
         self, features: Float[Tensor, "batch channels steps"]

@@ -24,6 +24,7 @@ from audiform.nn.complex_channels import channels_to_complex, complex_to_channel
 from audiform.nn.position import sinusoids_1d, sinusoids_2d
 from audiform.nn.sparse_attention import SparseAttention, SparseAttentionConfig
 from audiform.nn.transformer import TransformerLayer
+from audiform.nn.two_branch_unet import ascend, descend
 from audiform.nn.unet import (
     FrequencyEmbedding,
     UNetDecoderLayer,
@@ -239,15 +240,12 @@ class HTDemucs(nn.Module):
         self.waveform_encoder = self._encoder([mixture, *channels], over_frequency=False)
         self.spectrum_decoder = self._decoder([2 * stems, *channels], over_frequency=True)
         self.waveform_decoder = self._decoder([stems, *channels], over_frequency=False)
-        self.frequency_embedding = (
-            FrequencyEmbedding(
-                config.n_fft // 2 // config.stride,
-                channels[0],
-                scale=config.frequency_embedding_scale,
+        self.frequency_embedding = None
+        if share := config.frequency_embedding:
+            bins, scale = config.n_fft // 2 // config.stride, config.frequency_embedding_scale
+            self.frequency_embedding = FrequencyEmbedding(
+                bins, channels[0], scale=scale, share=share
             )
-            if config.frequency_embedding
-            else None
-        )
         if config.rescale_reference:
             rescale_initial_weights(self, reference=config.rescale_reference)
 
@@ -287,11 +285,8 @@ class HTDemucs(nn.Module):
     @property
     def spec(self) -> SeparationSpec:
         """What the engine must know."""
-        return SeparationSpec(
-            sample_rate=self.config.sample_rate,
-            audio_channels=self.config.audio_channels,
-            sources=self.config.sources,
-            segment_samples=self.config.segment_samples,
+        return SeparationSpec.of(
+            self.config,
             join=OverlapAdd(0.25),
             statistic=MonoDeviation(),
             fixed_segment=True,
@@ -329,33 +324,17 @@ class HTDemucs(nn.Module):
         (batch, sources x channels, time).
         """
         spectrum, waveform = inputs
-        bins: list[int] = []
-        lengths: list[int] = []
-        spectrum_skips: list[Tensor] = []
-        waveform_skips: list[Tensor] = []
-        for level in range(self.config.depth):
-            bins.append(spectrum.shape[-2])
-            lengths.append(waveform.shape[-1])
-            waveform = self.waveform_encoder[level](waveform)
-            spectrum = self.spectrum_encoder[level](spectrum)
-            if level == 0 and self.frequency_embedding is not None:
-                spectrum = spectrum + self.config.frequency_embedding * self.frequency_embedding()
-            spectrum_skips.append(spectrum)
-            waveform_skips.append(waveform)
-
+        outer = zip(self.spectrum_encoder, self.waveform_encoder, strict=True)
+        way = descend(spectrum, waveform, outer, embedding=self.frequency_embedding)
+        spectrum, waveform = way.spectrum, way.waveform
         if self.transformer is not None:
             spectrum, waveform = self.transformer(
                 _on_flat_frequency(self.spectrum_widen, spectrum), self.waveform_widen(waveform)
             )
             spectrum = _on_flat_frequency(self.spectrum_narrow, spectrum)
             waveform = self.waveform_narrow(waveform)
-
-        for spectrum_layer, waveform_layer in zip(
-            self.spectrum_decoder, self.waveform_decoder, strict=True
-        ):
-            spectrum = spectrum_layer(spectrum, spectrum_skips.pop(), bins.pop())
-            waveform = waveform_layer(waveform, waveform_skips.pop(), lengths.pop())
-        return spectrum, waveform
+        outer = zip(self.spectrum_decoder, self.waveform_decoder, strict=True)
+        return ascend(spectrum, waveform, outer, way=way)
 
     def synthesise(
         self, outputs: tuple[Tensor, ...], analysis: Analysis

@@ -213,19 +213,22 @@ class FrequencyEmbedding(nn.Module):
     """A learned vector for each frequency, smooth along frequency at the start of training.
 
     Held small and scaled up by ``scale``, which raises its learning rate by as much
-    (Hybrid Demucs, section 3.2).
+    (Hybrid Demucs, section 3.2). It is added to a spectrum ``share`` times.
     """
 
-    def __init__(self, num_frequencies: int, channels: int, *, scale: float) -> None:
+    def __init__(self, num_frequencies: int, channels: int, *, scale: float, share: float) -> None:
         super().__init__()
         self.scale = scale
+        self.share = share
         walk = torch.randn(num_frequencies, channels).cumsum(dim=0)
         steps = torch.arange(1, num_frequencies + 1, dtype=walk.dtype)
         self.weight = nn.Parameter(walk / steps.sqrt()[:, None] / scale)
 
-    def forward(self) -> Float[Tensor, "channels frequency 1"]:
-        """Return the embedding, ready to be added to (batch, channels, frequency, frames)."""
-        return (self.weight * self.scale).t()[:, :, None]
+    def forward(
+        self, spectrum: Float[Tensor, "batch channels frequency frames"]
+    ) -> Float[Tensor, "batch channels frequency frames"]:
+        """Return ``spectrum`` with the embedding added."""
+        return spectrum + self.share * (self.weight * self.scale).t()[:, :, None]
 
 
 @torch.no_grad()
