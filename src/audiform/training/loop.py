@@ -345,7 +345,9 @@ class _Run:
         counters.step += 1
         counters.seconds += found[1]
         counters.term_steps += 1
-        for name, mean in {**means_by_name, "gradient_norm": norm}.items():
+        if math.isfinite(norm):  # else float16 is looking for its scale
+            means_by_name["gradient_norm"] = norm
+        for name, mean in means_by_name.items():
             counters.term_sums[name] = counters.term_sums.get(name, 0.0) + mean
         for average in self.averages.values():
             if average.config.every == "step":

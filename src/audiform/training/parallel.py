@@ -6,6 +6,7 @@ there is: one device, several (DDP), or several that share the weights out (FSDP
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -32,15 +33,20 @@ NETWORK_METHODS = ("analyse", "core", "synthesise")
 
 
 def processes() -> PartialState:
-    """Return what is known of this process and the others; the first call joins them."""
+    """Return what is known of this process and the others; the first call joins them.
+
+    Without a GPU, or with ``ACCELERATE_USE_CPU=true``, they train on the CPU.
+    """
     try:
         from accelerate import PartialState
+        from accelerate.utils import parse_flag_from_env
     except ImportError as error:
         raise ConfigError(
             f"training needs Accelerate, which cannot be used ({error}); "
             "pip install 'audiform[train]'"
         ) from error
-    return PartialState(timeout=PATIENCE)
+    on_cpu = parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available()
+    return PartialState(cpu=on_cpu, timeout=PATIENCE)
 
 
 @contextmanager
@@ -56,7 +62,7 @@ def new_accelerator(config: TrainingConfig) -> Accelerator:
     Raises :class:`ConfigError` for a precision that the device does not have, or a way of
     sharing weights out that the settings do not go with.
     """
-    processes()
+    on_cpu = processes().device.type == "cpu"
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
     from accelerate.utils import DistributedDataParallelKwargs
@@ -64,6 +70,7 @@ def new_accelerator(config: TrainingConfig) -> Accelerator:
     AcceleratorState._reset_state()  # a run before this one may have had another precision
     try:
         accelerator = Accelerator(
+            cpu=on_cpu,
             mixed_precision=PRECISIONS[config.precision],
             # with layers left out at random, some weights have no gradient in a step
             kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
@@ -78,6 +85,8 @@ def new_accelerator(config: TrainingConfig) -> Accelerator:
             "precision float16 trains on a GPU only; --set training.precision=bfloat16"
         )
     check_sharding(accelerator, config)
+    if not accelerator.is_main_process:  # what one says, all would
+        logging.getLogger("audiform").setLevel(logging.ERROR)
     return accelerator
 
 

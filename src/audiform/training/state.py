@@ -52,14 +52,14 @@ class Counters:
 
 
 def whole(values: Any) -> Any:
-    """Return nested values with their tensors complete and on the CPU.
+    """Return a copy of nested values with their tensors complete and on the CPU.
 
     A tensor that is shared out is put together, for which every process must call this.
     """
     if isinstance(values, DTensor):
         values = values.full_tensor()
     if isinstance(values, Tensor):
-        return values.detach().cpu()
+        return values.detach().to("cpu", copy=True)
     if isinstance(values, Mapping):
         return {key: whole(value) for key, value in values.items()}
     if isinstance(values, list | tuple):
@@ -80,7 +80,7 @@ def shared_out(values: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> dict
 def _as(value: Tensor, like: Tensor, name: str) -> Tensor:
     if value.shape != like.shape:
         raise ValueError(f"{name} is {tuple(value.shape)}, wanted {tuple(like.shape)}")
-    value = value.to(like.device, like.dtype)
+    value = value.to(like.device, like.dtype, copy=True)
     if isinstance(like, DTensor):
         return distribute_tensor(value, like.device_mesh, like.placements)
     return value
@@ -99,7 +99,7 @@ def load_optimizer(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]) -
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     state = {
         index: {
-            name: _as(value, parameters[index], name) if value.ndim else value
+            name: _as(value, parameters[index], name) if value.ndim else value.clone()
             for name, value in entries.items()
         }
         for index, entries in saved["state"].items()

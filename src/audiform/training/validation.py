@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from audiform.audio import Audio
 from audiform.metrics.separation import sdr
 from audiform.training.examples import Batch, Examples, on_device
+from audiform.training.handshake import check_examples
 from audiform.training.objective import Objective, full_precision, separate_in_training
 from audiform.training.separation import SeparationObjective, mixture_of
 
@@ -45,6 +46,9 @@ class LossValidator:
     objective: Objective
     examples: Examples
 
+    def __post_init__(self) -> None:
+        check_examples(self.examples, what="validation")
+
     def __call__(self, network: nn.Module) -> Validation:
         """Return the mean of each term."""
         generator = torch.Generator().manual_seed(0)
@@ -68,6 +72,9 @@ class SegmentValidator:
     examples: Examples
     sources: tuple[str, ...]
     sample_rate: int
+
+    def __post_init__(self) -> None:
+        check_examples(self.examples, what="validation")
 
     def __call__(self, network: nn.Module) -> Validation:
         """Return "loss" and its parts, "sdr" and "sdr_SOURCE"."""
