@@ -1,6 +1,7 @@
 """Write what the golden tests compare with: ``python -m tests.make_golden NAME...``.
 
-Only on purpose, when a network is meant to change; the diff shows which one did.
+A name is a network's or a tiny recipe's (its curve of losses). Only on purpose, when one is
+meant to change; the diff shows which one did.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from safetensors.torch import save_file
@@ -15,6 +17,7 @@ from safetensors.torch import save_file
 from audiform.models import MODELS
 
 FOLDER = Path(__file__).parent / "golden"
+CURVES = FOLDER / "curves"
 KEYS = Path(__file__).parent / "contracts" / "state_keys.json"
 
 
@@ -36,6 +39,20 @@ def make(name: str) -> None:
     KEYS.write_text(json.dumps(keys, indent=1) + "\n")
 
 
+def make_curve(name: str) -> None:
+    """Freeze the losses of a tiny recipe's steps."""
+    from tests.recipes.runs import losses, train_tiny, write_songs
+
+    torch.set_num_threads(1)
+    with TemporaryDirectory() as folder:
+        run = Path(folder) / "run"
+        train_tiny(name, write_songs(Path(folder) / "songs"), run)
+        (CURVES / f"{name}.json").write_text(json.dumps(losses(run)) + "\n")
+
+
 if __name__ == "__main__":
     for wanted in sys.argv[1:] or list(MODELS):
-        make(wanted)
+        if wanted in MODELS:
+            make(wanted)
+        else:
+            make_curve(wanted)

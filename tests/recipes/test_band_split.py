@@ -7,7 +7,8 @@ from audiform.checkpoints.file import build_model, read_checkpoint
 from audiform.errors import ConfigError, DataError
 from audiform.evaluation import evaluate
 from audiform.recipes import RECIPES
-from audiform.recipes.band_split import TINY, BandSplitRun, with_settings
+from audiform.recipes.band_split import TINY, BandSplitRun
+from audiform.recipes.settings import with_settings
 from tests.data.sounds import write_library, write_songs
 
 

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 from audiform.recipes.band_split import band_split, band_split_tiny
+from audiform.recipes.demucs import demucs, demucs_tiny
+from audiform.recipes.hdemucs import hdemucs, hdemucs_ft, hdemucs_ft_tiny, hdemucs_tiny
+from audiform.recipes.htdemucs import (
+    htdemucs,
+    htdemucs_ft,
+    htdemucs_ft_tiny,
+    htdemucs_lora,
+    htdemucs_lora_tiny,
+    htdemucs_sparse,
+    htdemucs_sparse_tiny,
+    htdemucs_tiny,
+)
+from audiform.recipes.separation import SeparationRecipe, SeparationRun
+from audiform.recipes.small import htdemucs_small, htdemucs_small_tiny
 from audiform.training.loop import OnProgress
 
 
@@ -33,8 +48,32 @@ class Recipe(Protocol):
         ...
 
 
-#: Name, as ``audiform train`` takes it -> training run.
+#: Name, as ``audiform train`` takes it -> function that returns the settings of a separation run.
+SEPARATION_RUNS: dict[str, Callable[[], SeparationRun]] = {
+    "demucs": demucs,
+    "demucs-tiny": demucs_tiny,
+    "hdemucs": hdemucs,
+    "hdemucs-tiny": hdemucs_tiny,
+    "hdemucs-ft": hdemucs_ft,
+    "hdemucs-ft-tiny": hdemucs_ft_tiny,
+    "htdemucs": htdemucs,
+    "htdemucs-tiny": htdemucs_tiny,
+    "htdemucs-sparse": htdemucs_sparse,
+    "htdemucs-sparse-tiny": htdemucs_sparse_tiny,
+    "htdemucs-ft-drums": partial(htdemucs_ft, "drums"),
+    "htdemucs-ft-bass": partial(htdemucs_ft, "bass"),
+    "htdemucs-ft-other": partial(htdemucs_ft, "other"),
+    "htdemucs-ft-vocals": partial(htdemucs_ft, "vocals"),
+    "htdemucs-ft-tiny": htdemucs_ft_tiny,
+    "htdemucs-small": htdemucs_small,
+    "htdemucs-small-tiny": htdemucs_small_tiny,
+    "htdemucs-lora": htdemucs_lora,
+    "htdemucs-lora-tiny": htdemucs_lora_tiny,
+}
+
+#: Name -> training run.
 RECIPES: dict[str, Recipe] = {
     "default": band_split,
     "default-tiny": band_split_tiny,
+    **{name: SeparationRecipe(name, settings) for name, settings in SEPARATION_RUNS.items()},
 }

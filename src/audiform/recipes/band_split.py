@@ -21,7 +21,6 @@ from pydantic import (
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
-    ValidationError,
 )
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -48,6 +47,7 @@ from audiform.data.tracks import SOURCES, find_songs
 from audiform.dsp.stft import stft
 from audiform.errors import ConfigError, DataError
 from audiform.models.band_split import BandSplit, BandSplitConfig, features
+from audiform.recipes.settings import with_settings
 from audiform.training.config import AverageConfig, TrainingConfig
 from audiform.training.examples import Batch, Sound
 from audiform.training.folder import require_free
@@ -234,23 +234,6 @@ def run(
         recipe=recipe,
         half=True,
     )
-
-
-def with_settings(recipe: BandSplitRun, settings: Mapping[str, Any]) -> BandSplitRun:
-    """Return ``recipe`` with values replaced by dotted path, validated anew."""
-    values = recipe.model_dump()
-    for path, value in settings.items():
-        *parents, last = path.split(".")
-        place: Any = values
-        for parent in parents:
-            place = place.get(parent) if isinstance(place, dict) else None
-        if not isinstance(place, dict) or last not in place:
-            raise ConfigError(f"the recipe has no setting {path!r}; its parts are {sorted(values)}")
-        place[last] = value
-    try:
-        return BandSplitRun.model_validate(values)
-    except ValidationError as error:
-        raise ConfigError(f"the recipe does not take these settings: {error}") from error
 
 
 def _weights(name: str, config: BandSplitConfig) -> Mapping[str, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,17 @@ from audiform.training.folder import LOG_FILE
 from audiform.training.loop import Trained
 
 
-def write_trained(trained: Trained, path: Path, *, recipe: BaseModel, **header: Any) -> Path:
+def write_trained(
+    trained: Trained,
+    path: Path,
+    *,
+    recipe: BaseModel,
+    origin: Mapping[str, Any] | None = None,
+    **header: Any,
+) -> Path:
     """Write the weights that a run hands out, with what they were trained by; return the path.
 
+    ``origin`` is what is known of it besides the settings: name, data, where it began.
     ``header`` is what :func:`audiform.checkpoints.file.write_checkpoint` takes besides. Only
     the main process writes.
     """
@@ -25,6 +34,7 @@ def write_trained(trained: Trained, path: Path, *, recipe: BaseModel, **header: 
         "weights": trained.candidate,
         "validation": trained.scores,
         "log": LOG_FILE,
+        **(origin or {}),
     }
     if trained.is_main_process:
         write_checkpoint(

@@ -1,0 +1,209 @@
+"""A run that trains a separation network: its settings, and what joins data, trainer and files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, SerializeAsAny, field_validator, model_validator
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from audiform.augment import AugmentStep
+from audiform.augment.chain import AugmentChain
+from audiform.checkpoints.adapter import fingerprint, write_adapter
+from audiform.checkpoints.header import Licence
+from audiform.models import MODELS
+from audiform.nn.lora import LoraConfig, merge_adapters
+from audiform.protocols import SeparationModel
+from audiform.recipes.excerpts import SongValidator
+from audiform.recipes.settings import with_settings
+from audiform.recipes.start import Start, StartConfig, starting_network
+from audiform.recipes.stems import SeparationData, StemExamples, data_fingerprint, find_tracks
+from audiform.training.config import TrainingConfig
+from audiform.training.examples import Sound
+from audiform.training.folder import require_free
+from audiform.training.loop import OnProgress, Task, Trained, train
+from audiform.training.parallel import main_process_first
+from audiform.training.result import write_trained
+from audiform.training.separation import SeparationLossConfig, SeparationObjective
+
+#: Checkpoint and adapter that a run leaves in its folder.
+CHECKPOINT_FILE = "model.safetensors"
+ADAPTER_FILE = "adapter.safetensors"
+
+
+class SeparationRun(BaseModel):
+    """All settings of a run.
+
+    ``architecture`` names an entry of ``MODELS``, ``network`` is its configuration.
+    ``augmentations`` are applied in their order. ``start`` is what the weights come from, None
+    for the network's own initialisation; with ``lora`` only adapters are trained on them.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    architecture: str
+    network: SerializeAsAny[BaseModel]
+    training: TrainingConfig
+    data: SeparationData
+    augmentations: tuple[AugmentStep, ...] = ()
+    loss: SeparationLossConfig = SeparationLossConfig()
+    start: StartConfig | None = None
+    lora: LoraConfig | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_network(cls, values: Any) -> Any:
+        """Read the configuration of the network as that of its architecture."""
+        network = values.get("network")
+        if not isinstance(network, Mapping):
+            return values
+        entry = MODELS.get(values.get("architecture"))
+        if entry is None:
+            raise ValueError(f"architecture must be one of {', '.join(MODELS)}")
+        return {**values, "network": entry.config.model_validate(dict(network))}
+
+    @field_validator("network")
+    @classmethod
+    def _separates(cls, network: BaseModel) -> BaseModel:
+        if not {"sources", "sample_rate", "audio_channels"} <= set(type(network).model_fields):
+            raise ValueError("the network must be one that separates")
+        return network
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> SeparationRun:
+        if not isinstance(self.network, MODELS[self.architecture].config):
+            raise ValueError(f"network is no configuration of {self.architecture!r}")
+        if self.lora is not None and self.start is None:
+            raise ValueError("lora adapts a checkpoint: name one with start (--from)")
+        return self
+
+
+@dataclass(frozen=True)
+class SeparationRecipe:
+    """A recipe (:class:`audiform.recipes.Recipe`) from a function that returns its settings."""
+
+    name: str
+    settings_of: Callable[[], SeparationRun]
+
+    def __post_init__(self) -> None:
+        # what `audiform train list` says
+        described = getattr(self.settings_of, "func", self.settings_of)
+        object.__setattr__(self, "__doc__", described.__doc__)
+
+    def __call__(
+        self,
+        data: Path,
+        output: Path,
+        *,
+        resume: bool = False,
+        start: str | None = None,
+        settings: Mapping[str, Any] | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> Path:
+        """Train; return the checkpoint's path."""
+        recipe = self.settings_of()
+        if start is not None:
+            begin = (recipe.start or StartConfig()).model_copy(update={"checkpoint": start})
+            recipe = recipe.model_copy(update={"start": begin})
+        recipe = with_settings(recipe, settings or {})
+        return run(recipe, data, output, name=self.name, resume=resume, on_progress=on_progress)
+
+
+def run(
+    recipe: SeparationRun,
+    data: Path,
+    output: Path,
+    *,
+    name: str,
+    resume: bool = False,
+    on_progress: OnProgress | None = None,
+) -> Path:
+    """Train on ``data``; leave state, log and the checkpoint in ``output``.
+
+    Raises :class:`DataError` for data that cannot be used, :class:`ConfigError` for settings
+    that make no sense or an ``output`` that holds another run.
+    """
+    require_free(output, resume=resume)
+    start = starting_network(recipe)
+    network, base = start.network, start.base
+    assert isinstance(network, SeparationModel)
+    spec = network.spec
+    songs = find_tracks(data, recipe.data, spec.sources)
+    cache = output / "decoded"
+    with main_process_first():
+        examples = StemExamples(
+            songs.train,
+            recipe.data,
+            AugmentChain(recipe.augmentations, spec.sources, spec.sample_rate),
+            audio_channels=spec.audio_channels,
+            seed=recipe.training.seed,
+            cache_folder=cache,
+        )
+        validator = None
+        if songs.valid:
+            validator = SongValidator(songs.valid, recipe.data, spec=spec, cache_folder=cache)
+    origin = {
+        "name": name,
+        "base": None if base is None else fingerprint(base.state),
+        "data": {
+            "fingerprint": data_fingerprint([*songs.train, *songs.valid]),
+            "train": [track.name for track in songs.train],
+            "valid": [track.name for track in songs.valid],
+        },
+    }
+    with _quickest_attention():
+        trained = train(
+            Task(
+                network,
+                SeparationObjective(recipe.loss),
+                examples,
+                validator,
+                Sound(spec.sample_rate, spec.sources),
+            ),
+            recipe.training,
+            folder=output,
+            description={**recipe.model_dump(mode="json"), **origin},
+            resume=resume,
+            on_progress=on_progress,
+        )
+    if start.lora is not None:
+        trained = _merged(trained, start, recipe, output)
+    return write_trained(
+        trained,
+        output / CHECKPOINT_FILE,
+        recipe=recipe,
+        origin=origin,
+        architecture=recipe.architecture,
+        config=network.config,
+        sources=spec.sources,
+        sample_rate=spec.sample_rate,
+        licence=Licence(code="MIT") if base is None else base.header.licence,
+        scores={"validation": trained.scores} if trained.scores else {},
+    )
+
+
+def _quickest_attention() -> AbstractContextManager[None]:
+    """On a CPU the plain form of attention is several times faster backward than the fused one."""
+    return nullcontext() if torch.cuda.is_available() else sdpa_kernel(SDPBackend.MATH)
+
+
+def _merged(trained: Trained, start: Start, recipe: SeparationRun, output: Path) -> Trained:
+    """Write the adapters by themselves; return what was trained with plain weights."""
+    assert start.base is not None and start.lora is not None
+    network = start.network.cpu()
+    network.load_state_dict(trained.weights)
+    if trained.is_main_process:
+        write_adapter(
+            output / ADAPTER_FILE,
+            network,
+            base=start.base,
+            sources=recipe.network.sources,  # type: ignore[attr-defined]
+            lora=start.lora,
+            training={"recipe": recipe.model_dump(mode="json"), "steps": trained.step},
+        )
+    return replace(trained, weights=merge_adapters(network).state_dict())
