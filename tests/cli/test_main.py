@@ -66,13 +66,10 @@ def test_train_and_evaluate_go_together(tmp_path) -> None:
     again = runner.invoke(app, ["train", "default-tiny", "--data", folder, "-o", out])
     assert again.exit_code == 2
     assert "--resume" in again.output
-    scores = tmp_path / "scores.json"
-    result = runner.invoke(
-        app, ["evaluate", checkpoint, "--data", folder, "--only", "one", "-o", str(scores)]
-    )
+    command = ["evaluate", checkpoint, "--data", folder, "--only", "one", "--metrics", "mdx"]
+    result = runner.invoke(app, command)
     assert result.exit_code == 0, result.output
     assert "vocals" in result.stdout
-    assert json.loads(scores.read_text())["songs"][0]["name"] == "one"
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,14 @@
-"""A model and a folder of songs in, scores out."""
+"""A model and songs in, or estimates and references in; scores out."""
 
-from audiform.evaluation.separation import Evaluation, SongScores, StemScores, evaluate
+from audiform.evaluation.measures import MEASURES
+from audiform.evaluation.scores import Evaluation, Provenance, SongScores
+from audiform.evaluation.separation import evaluate, evaluate_estimates
 
-__all__ = ["Evaluation", "SongScores", "StemScores", "evaluate"]
+__all__ = [
+    "MEASURES",
+    "Evaluation",
+    "Provenance",
+    "SongScores",
+    "evaluate",
+    "evaluate_estimates",
+]

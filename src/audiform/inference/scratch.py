@@ -28,14 +28,17 @@ class ScratchFile:
         self._file.write(np.ascontiguousarray(rows.T, dtype=np.float32).tobytes())
         self.num_samples += rows.shape[1]
 
+    def read_span(self, start: int, count: int) -> Block:
+        """Read all rows from sample ``start`` on, (rows, at most ``count``)."""
+        row_bytes = 4 * self.num_rows
+        self._file.seek(start * row_bytes)
+        data = self._file.read(min(count, self.num_samples - start) * row_bytes)
+        return np.frombuffer(data, dtype=np.float32).reshape(-1, self.num_rows).T
+
     def blocks(self, block_samples: int = 1 << 16) -> Iterator[Block]:
         """Read all rows from the start, (rows, at most ``block_samples``) at a time."""
-        row_bytes = 4 * self.num_rows
         for start in range(0, self.num_samples, block_samples):
-            self._file.seek(start * row_bytes)
-            count = min(block_samples, self.num_samples - start)
-            interleaved = np.frombuffer(self._file.read(count * row_bytes), dtype=np.float32)
-            yield interleaved.reshape(count, self.num_rows).T
+            yield self.read_span(start, block_samples)
 
     def read_rows(self, first: int, stop: int) -> Block:
         """Read the rows [first, stop) whole."""

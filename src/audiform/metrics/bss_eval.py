@@ -10,8 +10,7 @@ museval 0.4.1, in each of its windows; the tests compare them.
 
 Done differently, for time and memory: correlations are gathered block by block; the equations
 are solved once for all estimates, by Cholesky; energies of filtered windows are read off their
-spectra (Parseval), without going back to the time domain. Sources that are silent throughout
-have to be left out, as the campaign's program wants.
+spectra (Parseval), without going back to the time domain.
 """
 
 from __future__ import annotations
@@ -58,12 +57,6 @@ class BssScores:
             *(torch.cat([getattr(p, f.name) for p in parts], dim=1) for f in fields(BssScores))
         )
 
-    def without(self, frames: Bool[Tensor, " frames"]) -> BssScores:
-        """Return the scores with NaN in the windows for which ``frames`` is true."""
-        return BssScores(
-            *(getattr(self, f.name).masked_fill(frames, math.nan) for f in fields(BssScores))
-        )
-
 
 class BssEval:
     """Scores estimates of the same sources against the references, in two passes.
@@ -72,6 +65,10 @@ class BssEval:
     :meth:`score`. Several sets of estimates may be scored side by side: ``estimate_sources``
     has the number of sources in each, or 1 for a set that is the same for all sources, such
     as the mixture. References are (sources, channels, time), estimates a list of such.
+
+    A source whose reference is silent throughout is left out and gets NaN; an estimate that is
+    silent throughout gets NaN and does not count as silent for the others. Of one source alone
+    SIR is NaN.
     """
 
     def __init__(
@@ -85,7 +82,6 @@ class BssEval:
     ) -> None:
         self._sources = num_sources
         self._channels = audio_channels
-        self._estimate_sources = tuple(estimate_sources)
         self._filter_samples = filter_samples
         self._n_fft = fast_fft_size(window_samples + filter_samples - 1)
         rows = num_sources * audio_channels
@@ -94,6 +90,8 @@ class BssEval:
             num_following=rows + audio_channels * sum(estimate_sources),
             num_lags=filter_samples,
         )
+        self._heard = [torch.zeros(number, dtype=torch.bool) for number in estimate_sources]
+        self._sounding = torch.arange(num_sources)
         self._filters: list[_Filters] = []
         self.condition = math.nan
 
@@ -107,6 +105,8 @@ class BssEval:
         self._correlation.update(
             rows, torch.cat([rows, *(estimate.flatten(0, 1) for estimate in estimates)])
         )
+        for heard, estimate in zip(self._heard, estimates, strict=True):
+            heard |= estimate.flatten(1).any(dim=1)
 
     def solve(self) -> None:
         """Between the passes: find the filters that match the references to each estimate.
@@ -115,38 +115,37 @@ class BssEval:
         :data:`ILL_CONDITIONED` on, ISR, SIR and SAR hang on rounding.
         """
         lags = self._correlation.lags()
-        rows = self._sources * self._channels
-        targets = lags[:, rows:].split([self._channels * n for n in self._estimate_sources], dim=1)
-        whole = DelayGram(lags[:, :rows])
+        num_rows = self._sources * self._channels
+        energy = lags[:, :num_rows, 0].diagonal().reshape(self._sources, self._channels).sum(1)
+        self._sounding = (energy > 0).nonzero()[:, 0]
+        if len(self._sounding) == 0:
+            return
+        rows = torch.arange(num_rows).reshape(self._sources, -1)[self._sounding].flatten()
+        leading = lags[rows]
+        targets = leading[:, num_rows:].split([self._channels * len(h) for h in self._heard], dim=1)
+        targets = tuple(
+            target[:, rows] if len(heard) == self._sources else target
+            for heard, target in zip(self._heard, targets, strict=True)
+        )
+        whole = DelayGram(leading[:, rows])
         self.condition = whole.condition()
-        all_filters = [self._solve(whole, target) for target in targets]
+        everything = [self._responses(self._solve(whole, target)) for target in targets]
         del whole
-        own = [self._own_filters(lags, target) for target in targets]
         self._filters = [
-            _Filters(
-                everything=self._responses(everything),
-                own=self._responses(alone.flatten(0, 1))
-                .unflatten(1, (self._sources, self._channels))
-                .flatten(0, 1),
-            )
-            for everything, alone in zip(all_filters, own, strict=True)
+            _Filters(everything=responses, own=self._own_responses(leading[:, rows], target))
+            for responses, target in zip(everything, targets, strict=True)
         ]
 
-    def _responses(
-        self, filters: Float64[Tensor, "columns rows lags"]
-    ) -> Complex128[Tensor, "frequency columns rows"]:
-        return torch.fft.rfft(filters, n=self._n_fft).permute(2, 0, 1).contiguous()
-
-    def _own_filters(
-        self, lags: Float64[Tensor, "rows _ lags"], target: Float64[Tensor, "rows columns lags"]
-    ) -> Float64[Tensor, "sources channels channels lags"]:
+    def _own_responses(
+        self, lags: Float64[Tensor, "rows rows lags"], target: Float64[Tensor, "rows columns lags"]
+    ) -> Complex128[Tensor, "frequency_and_source channels channels"]:
         """Match each source alone to its estimate."""
         found = []
-        for source in range(self._sources):
+        for source in range(len(self._sounding)):
             here = slice(source * self._channels, (source + 1) * self._channels)
             columns = here if target.shape[1] > self._channels else slice(self._channels)
             found.append(self._solve(DelayGram(lags[here, here]), target[here, columns]))
-        return torch.stack(found)
+        return self._responses(torch.cat(found)).unflatten(1, (len(found), -1)).flatten(0, 1)
 
     def _solve(
         self, gram: DelayGram, target: Float64[Tensor, "rows columns lags"]
@@ -155,39 +154,67 @@ class BssEval:
         right = target.transpose(1, 2).reshape(-1, columns)
         return gram.solve(right).T.reshape(columns, -1, self._filter_samples)
 
+    def _responses(
+        self, filters: Float64[Tensor, "columns rows lags"]
+    ) -> Complex128[Tensor, "frequency columns rows"]:
+        return torch.fft.rfft(filters, n=self._n_fft).permute(2, 0, 1).contiguous()
+
     def score(
         self,
         reference: Float[Tensor, "sources channels frames window"],
         estimates: Sequence[Float[Tensor, "_ channels frames window"]],
     ) -> list[BssScores]:
         """Second pass: return the ratios of each set of estimates in some windows."""
-        truth = reference.double()
+        if len(self._sounding) == 0:
+            nothing = torch.full((self._sources, reference.shape[2]), math.nan, dtype=torch.float64)
+            return [BssScores(nothing, nothing, nothing, nothing)] * len(estimates)
+        truth = reference[self._sounding].double()
         spectra = self._spectra(truth)
         return [
-            self._score_one(truth, spectra, estimate.double(), filters)
-            for estimate, filters in zip(estimates, self._filters, strict=True)
+            self._score_one(truth, spectra, estimate, filters, heard)
+            for estimate, filters, heard in zip(estimates, self._filters, self._heard, strict=True)
         ]
 
     def _score_one(
         self,
-        truth: Float64[Tensor, "sources channels frames window"],
-        spectra: Complex128[Tensor, "frequency sources channels frames"],
-        estimate: Float64[Tensor, "_ channels frames window"],
+        truth: Float64[Tensor, "sounding channels frames window"],
+        spectra: Complex128[Tensor, "frequency sounding channels frames"],
+        estimate: Float[Tensor, "_ channels frames window"],
         filters: _Filters,
+        heard: Bool[Tensor, " _"],
     ) -> BssScores:
+        silent = _has_silent_source(truth) | _has_silent_source(estimate[heard])
+        if len(estimate) == self._sources:
+            estimate, heard = estimate[self._sounding], heard[self._sounding]
+        estimate = estimate.double()
         windows = (len(spectra), -1, self._channels, truth.shape[2])
         projected = torch.bmm(filters.everything, spectra.flatten(1, 2)).reshape(windows)
         matched = torch.bmm(filters.own, spectra.flatten(0, 1)).reshape(windows)
         energy, energy_of_window = self._energy, _energy_of_window
         target = energy_of_window(truth)
+        ratios = (
+            _ratio_db(target, energy_of_window(truth - estimate)),
+            _ratio_db(target, energy(matched - spectra)),
+            _ratio_db(energy(matched), energy(projected - matched)),
+            _ratio_db(energy(projected), energy(self._spectra(estimate) - projected)),
+        )
+        if len(truth) == 1:  # nothing can interfere
+            ratios[2].fill_(math.nan)
+        undefined = silent | ~heard[:, None]
         return BssScores(
-            sdr=_ratio_db(target, energy_of_window(truth - estimate)),
-            isr=_ratio_db(target, energy(matched - spectra)),
-            sir=_ratio_db(energy(matched), energy(projected - matched)),
-            sar=_ratio_db(energy(projected), energy(self._spectra(estimate) - projected)).expand_as(
-                target
-            ),
-        ).without(_has_silent_source(truth) | _has_silent_source(estimate))
+            *(
+                self._for_all(ratio.expand_as(target).masked_fill(undefined, math.nan))
+                for ratio in ratios
+            )
+        )
+
+    def _for_all(
+        self, ratio: Float64[Tensor, "sounding frames"]
+    ) -> Float64[Tensor, "sources frames"]:
+        """Put NaN where a source is silent throughout."""
+        everyone = ratio.new_full((self._sources, ratio.shape[1]), math.nan)
+        everyone[self._sounding] = ratio
+        return everyone
 
     def _spectra(
         self, windows: Float64[Tensor, "some channels frames window"]
@@ -215,8 +242,8 @@ def bss_eval(
     """Score whole signals in windows of ``window_samples``, every ``hop_samples`` (one window).
 
     Samples that do not fill the last window are left out, but a signal that is shorter than one
-    window is one. Raises :class:`AudioError` where the shapes differ, and for a source that is
-    silent throughout.
+    window is one. Raises :class:`AudioError` where the shapes differ, and, as the campaign's
+    program does, for a source that is silent throughout.
     """
     require_equal_shapes(estimate, reference)
     for name, signals in (("reference", reference), ("estimate", estimate)):
