@@ -26,7 +26,7 @@ from torch import Tensor
 
 from audiform.nn.sparse_attention import SparseAttention, SparseAttentionConfig
 
-HEADS, SIZE = 8, 64
+SIZE = 64
 SECONDS = (7.8, 12.2, 24.4, 48.8)
 METHODS = ("sparse", "fused", "held")
 #: Copies of scores that the plain form has at once: scores and weights; both and two gradients.
@@ -58,7 +58,9 @@ def child(options: argparse.Namespace) -> None:
     backward = options.direction == "backward"
 
     def tokens(number: int) -> list[Tensor]:
-        return [torch.randn(1, HEADS, number, SIZE, requires_grad=backward) for _ in range(3)]
+        return [
+            torch.randn(1, options.heads, number, SIZE, requires_grad=backward) for _ in range(3)
+        ]
 
     def call(parts: list[Tensor]) -> None:
         with torch.set_grad_enabled(backward):
@@ -97,6 +99,7 @@ def measured(name: str, tokens: int, direction: str, options: argparse.Namespace
             sys.executable, __file__, "--child", name, "--tokens", str(tokens),
             "--direction", direction, "--times", str(times),
             "--repeats", str(options.repeats), "--sparsity", str(options.sparsity),
+            "--heads", str(options.heads),
         )  # fmt: skip
         seconds = json.loads(times.read_text())
     return {"seconds": statistics.median(seconds or [0.0]), "peak_mb": done.peak_mb}
@@ -108,6 +111,7 @@ def main() -> None:
     arguments.add_argument("--sparsity", type=float, default=0.9)
     arguments.add_argument("--repeats", type=int, default=3)
     arguments.add_argument("--seconds", type=float, nargs="+", default=SECONDS)
+    arguments.add_argument("--heads", type=int, default=8, help="one needs an eighth of the memory")
     for name in ("--child", "--direction", "--times"):
         arguments.add_argument(name, help=argparse.SUPPRESS)
     arguments.add_argument("--tokens", type=int, help=argparse.SUPPRESS)
@@ -117,7 +121,7 @@ def main() -> None:
         return
 
     machine = f"one thread, {platform.machine()}, torch {torch.__version__}"
-    print(f"attention, {HEADS} heads of {SIZE}, sparsity {options.sparsity:g} "
+    print(f"attention, {options.heads} heads of {SIZE}, sparsity {options.sparsity:g} "
           f"(commit {commit()}; {machine})\n")  # fmt: skip
     print("| segment | tokens | pass | " + " | ".join(f"{name}, s | MB" for name in METHODS) + " |")
     print("|---|---|---|" + "---|---|" * len(METHODS))
@@ -129,7 +133,7 @@ def main() -> None:
             row = {"segment_seconds": segment, "tokens": tokens, "pass": direction}
             cells = []
             for name in METHODS:
-                needed = HELD_COPIES[direction] * HEADS * tokens**2 * 4 / 2**20
+                needed = HELD_COPIES[direction] * options.heads * tokens**2 * 4 / 2**20
                 if name == "held" and needed > available_mb() / 2:
                     cells.append(f"- | ({needed:.0f})")
                     continue

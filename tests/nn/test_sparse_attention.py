@@ -32,6 +32,7 @@ TOLERANCE = 1e-5
 def small_tiles(monkeypatch) -> None:
     """Let the small cases here fall into many tiles, the last ones incomplete."""
     monkeypatch.setitem(sparse_attention._TILE_PAIRS, "cpu", 600)
+    monkeypatch.setitem(sparse_attention._TILE_KEYS, "cpu", 25)
     monkeypatch.setattr(sparse_attention, "_MIN_TILE_QUERIES", 7)
     monkeypatch.setattr(sparse_attention, "_HASH_TOKENS", 50)
 
@@ -69,11 +70,12 @@ def plain_pairs(queries, keys, config, *, seed) -> tuple[torch.Tensor, torch.Ten
 def seen_in_tiles(pairs, *, groups: int, queries: int, keys: int) -> torch.Tensor:
     """Return what the tiles say is seen, and check that they cover everything once."""
     seen = torch.zeros(groups, queries, keys, dtype=torch.bool)
-    covered = torch.zeros(groups, queries, dtype=torch.int64)
-    for tile, penalty in pairs.penalties():
-        assert ((penalty == 0) | (penalty < -1e30)).all()
-        seen[tile.groups, tile.queries] = penalty == 0
-        covered[tile.groups, tile.queries] += 1
+    covered = torch.zeros(groups, queries, keys, dtype=torch.int64)
+    for rows, tiles in pairs.rows():
+        for place, short in tiles:
+            assert ((short == 0) | (short <= -1)).all()
+            seen[rows.groups, rows.queries, place] = short == 0
+            covered[rows.groups, rows.queries, place] += 1
     assert (covered == 1).all()
     return seen
 
@@ -326,7 +328,8 @@ def test_cuda_equals_the_cpu() -> None:
     attention = SparseAttention(SparseAttentionConfig(sparsity=0.9))
     pairs = attention.find_pairs(*parts[:2])
     moved = HashedPairs(*(part.cuda() for part in (pairs.query_words, pairs.key_words,
-                                                   pairs.least_matches)), pairs.rounds)  # fmt: skip
+                                                   pairs.least_matches, pairs.most_matches)),
+                        pairs.rounds)  # fmt: skip
     assert torch.equal(moved.histogram().cpu(), pairs.histogram())
     ours = [part.cuda().requires_grad_() for part in parts]
     plain = [part.clone().requires_grad_() for part in parts]

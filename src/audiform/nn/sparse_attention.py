@@ -12,7 +12,7 @@ key matches k times sees the keys that match it most often. Different from the p
 on purpose: the projections come from a seed, so that a network gives the same twice.
 
 Neither scores nor counts of all pairs are ever held, forward or backward: the work goes in
-tiles of a few queries by all keys. docs/models/sparse-htdemucs.md has the equations and costs.
+tiles of some queries by some keys. docs/models/sparse-htdemucs.md has the equations and costs.
 """
 
 from __future__ import annotations
@@ -36,12 +36,19 @@ MAX_ROUNDS = 32
 #: The even bits of a word: one for each round.
 _EVEN_BITS = 0x5555555555555555
 
-#: What is added to the score of a pair that is not seen, at least. Finite, since 0 times
+#: What is taken off the score of a pair that is not seen, at least. Finite, since 0 times
 #: infinity is no number, and a power of two, so that multiples of it are exact.
-_UNSEEN = -(2.0**100)
+_UNSEEN = 2.0**100
 
-#: Pairs in a tile. On a CPU a tile's three matrices of 4 bytes a pair should stay in its cache.
+#: The least exponent: the weight of an unseen pair is 1e-26 of the highest and not 0, less than
+#: float32 can add to it. Numbers that underflow make ``exp`` on a CPU twenty times slower, and
+#: the product with the values three times.
+_LEAST_EXPONENT = -60.0
+
+#: Pairs in a tile, and keys. On a CPU what a tile needs should stay in its cache: two matrices
+#: of 4 bytes a pair, and keys and values.
 _TILE_PAIRS = {"cpu": 2**18, "cuda": 2**25}
+_TILE_KEYS = {"cpu": 2**9, "cuda": 2**13}
 
 #: Fewer queries than this make slow matrix products.
 _MIN_TILE_QUERIES = 64
@@ -187,20 +194,37 @@ def seen_pairs(
 
 
 @dataclass(frozen=True)
-class Tile:
-    """Some groups and some of their queries, with all keys."""
+class Rows:
+    """Some groups and some of their queries."""
 
     groups: slice
     queries: slice
 
 
-def _tile_sizes(
-    num_groups: int, num_queries: int, num_keys: int, *, device: torch.device
-) -> tuple[int, int]:
-    """Return the number of groups and of queries in a tile."""
-    budget = _TILE_PAIRS.get(device.type, _TILE_PAIRS["cuda"])
-    queries = min(num_queries, max(_MIN_TILE_QUERIES, budget // num_keys))
-    return min(num_groups, max(1, budget // (queries * num_keys))), queries
+#: The tiles of some rows, one after another: their keys, and by how much each pair falls short of
+#: being seen, as float32 numbers that are 0 for those that are seen and -1 or less for others.
+Tiles = Iterator[tuple[slice, Float[Tensor, "groups queries keys"]]]
+
+
+@dataclass(frozen=True)
+class _TileSize:
+    groups: int
+    queries: int
+    keys: int
+
+    @staticmethod
+    def of(num_groups: int, num_queries: int, num_keys: int, device: torch.device) -> _TileSize:
+        """Return how much is done at once."""
+        kind = device.type if device.type in _TILE_PAIRS else "cuda"
+        keys = min(num_keys, _TILE_KEYS[kind])
+        queries = min(num_queries, max(_MIN_TILE_QUERIES, _TILE_PAIRS[kind] // keys))
+        return _TileSize(
+            min(num_groups, max(1, _TILE_PAIRS[kind] // (queries * keys))), queries, keys
+        )
+
+
+def _slices(length: int, step: int) -> list[slice]:
+    return [slice(start, min(start + step, length)) for start in range(0, length, step)]
 
 
 def _signs_dtype(device: torch.device) -> torch.dtype:
@@ -232,11 +256,15 @@ def _products(
 
 @dataclass(frozen=True)
 class HashedPairs:
-    """Pairs that match at least ``least_matches`` times, or most often if there are none."""
+    """Pairs that match at least ``least_matches`` times, or most often if there are none.
+
+    ``most_matches`` is the most that each query has with any key.
+    """
 
     query_words: Int64[Tensor, "groups queries"]
     key_words: Int64[Tensor, "groups keys"]
     least_matches: Int64[Tensor, " groups"]
+    most_matches: Int64[Tensor, "groups queries"]
     rounds: int
 
     @staticmethod
@@ -250,54 +278,71 @@ class HashedPairs:
         """Hash ``queries`` and ``keys``, count the matches of all pairs, choose the threshold."""
         projections = hash_projections(queries.shape[-1], rounds=config.rounds, seed=seed)
         batch, heads = queries.shape[:2]
-        pairs = HashedPairs(
-            query_words=hash_words(queries, projections).flatten(0, 1),
-            key_words=hash_words(keys, projections).flatten(0, 1),
-            least_matches=torch.zeros(batch * heads, dtype=torch.int64, device=queries.device),
-            rounds=config.rounds,
-        )
-        histogram = pairs.histogram().unflatten(0, (batch, heads)).sum(dim=1)
+        query_words = hash_words(queries, projections).flatten(0, 1)
+        key_words = hash_words(keys, projections).flatten(0, 1)
+        histogram, most = _count(query_words, key_words, rounds=config.rounds)
+        histogram = histogram.unflatten(0, (batch, heads)).sum(dim=1)
         if config.threshold_per == "call":
             histogram = histogram.sum(dim=0, keepdim=True).expand(batch, -1)
         least = matches_to_see(histogram, sparsity=config.sparsity).repeat_interleave(heads)
-        return HashedPairs(pairs.query_words, pairs.key_words, least, pairs.rounds)
+        return HashedPairs(query_words, key_words, least, most, config.rounds)
 
     def histogram(self) -> Int64[Tensor, "groups counts"]:
         """Return how many pairs of each group match 0, 1, ... ``rounds`` times: exact."""
-        totals = torch.zeros(
-            len(self.query_words), self.rounds + 1, dtype=torch.int64, device=self.key_words.device
-        )
-        for tile, agreement in self._agreements():
-            fourfold = agreement.add_(self.rounds).to(torch.uint8).flatten(1)
-            for total, matches in zip(totals[tile.groups], fourfold, strict=True):
-                total += torch.bincount(matches, minlength=4 * self.rounds + 1)[::4]
-        return totals
+        return _count(self.query_words, self.key_words, rounds=self.rounds)[0]
 
-    def penalties(self) -> Iterator[tuple[Tile, Tensor]]:
-        """Yield each tile and what to add to its scores: 0, or hugely less for the unseen."""
-        for tile, agreement in self._agreements():
-            least = 4 * self.least_matches[tile.groups, None, None] - self.rounds
-            least = torch.minimum(agreement.amax(dim=-1, keepdim=True), least.to(agreement.dtype))
-            short_of = agreement.sub_(least).clamp_(max=0)
-            yield tile, short_of.to(torch.float32).mul_(-_UNSEEN)
+    def rows(self) -> Iterator[tuple[Rows, Tiles]]:
+        """Yield groups and queries, each with its tiles; they cover all pairs once."""
+        least = 4 * torch.minimum(self.most_matches, self.least_matches[:, None]) - self.rounds
+        for rows, tiles in _agreements(self.query_words, self.key_words, rounds=self.rounds):
+            yield rows, self._shortfalls(tiles, least[rows.groups, rows.queries, None])
 
-    def _agreements(self) -> Iterator[tuple[Tile, Tensor]]:
-        """Yield each tile and ``4 * matches - rounds`` of its pairs."""
-        num_groups, num_queries = self.query_words.shape
-        device = self.query_words.device
-        dtype = _signs_dtype(device)
-        groups_at_once, queries_at_once = _tile_sizes(
-            num_groups, num_queries, self.key_words.shape[1], device=device
+    @staticmethod
+    def _shortfalls(tiles: Tiles, least: Int64[Tensor, "groups queries 1"]) -> Tiles:
+        for keys, agreement in tiles:
+            short = agreement.sub_(least.to(agreement.dtype)).clamp_(max=0)
+            yield keys, short.to(torch.float32)
+
+
+def _count(
+    query_words: Int64[Tensor, "groups queries"],
+    key_words: Int64[Tensor, "groups keys"],
+    *,
+    rounds: int,
+) -> tuple[Int64[Tensor, "groups counts"], Int64[Tensor, "groups queries"]]:
+    """Return how many pairs match how often, and the most matches of each query."""
+    totals = torch.zeros(len(query_words), rounds + 1, dtype=torch.int64, device=query_words.device)
+    most = torch.zeros_like(query_words)
+    for rows, tiles in _agreements(query_words, key_words, rounds=rounds):
+        of_rows = most[rows.groups, rows.queries]
+        for _, agreement in tiles:
+            fourfold = agreement.add_(rounds).to(torch.uint8)
+            torch.maximum(of_rows, fourfold.amax(dim=-1) // 4, out=of_rows)
+            for total, matches in zip(totals[rows.groups], fourfold.flatten(1), strict=True):
+                total += torch.bincount(matches, minlength=4 * rounds + 1)[::4]
+    return totals, most
+
+
+def _agreements(
+    query_words: Int64[Tensor, "groups queries"],
+    key_words: Int64[Tensor, "groups keys"],
+    *,
+    rounds: int,
+) -> Iterator[tuple[Rows, Iterator[tuple[slice, Tensor]]]]:
+    """Yield all rows with their tiles: keys, and ``4 * matches - rounds`` of each pair."""
+    num_groups, num_queries = query_words.shape
+    size = _TileSize.of(num_groups, num_queries, key_words.shape[1], query_words.device)
+    dtype = _signs_dtype(query_words.device)
+    key_slices = _slices(key_words.shape[1], size.keys)
+    for groups in _slices(num_groups, size.groups):
+        queries, keys = (
+            bucket_signs(words[groups], rounds=rounds, dtype=dtype)
+            for words in (query_words, key_words)
         )
-        for group in range(0, num_groups, groups_at_once):
-            groups = slice(group, group + groups_at_once)
-            queries, keys = (
-                bucket_signs(words[groups], rounds=self.rounds, dtype=dtype)
-                for words in (self.query_words, self.key_words)
-            )
-            for query in range(0, num_queries, queries_at_once):
-                some = slice(query, query + queries_at_once)
-                yield Tile(groups, some), _products(queries[:, some], keys)
+        for some in _slices(num_queries, size.queries):
+            part = queries[:, some]
+            tiles = ((place, _products(part, keys[:, place])) for place in key_slices)
+            yield Rows(groups, some), tiles
 
 
 @dataclass(frozen=True)
@@ -308,21 +353,21 @@ class MaskedPairs:
     num_groups: int
     device: torch.device
 
-    def penalties(self) -> Iterator[tuple[Tile, Tensor]]:
-        """Yield each tile and what to add to its scores: 0, or hugely less for the unseen."""
+    def rows(self) -> Iterator[tuple[Rows, Tiles]]:
+        """Yield queries of all groups, each with its one tile; they cover all pairs once."""
         num_queries, num_keys = self.mask.num_queries, self.mask.num_keys
-        # the mask is made once: all groups at a time, so fewer queries
-        _, at_once = _tile_sizes(1, num_queries, num_keys * self.num_groups, device=self.device)
-        starts = range(0, num_queries, at_once)
-        ranges = [range(start, min(start + at_once, num_queries)) for start in starts]
-        for queries, mask in zip(ranges, self.mask.rows(ranges), strict=True):
+        # the mask is made once: all groups and keys at a time, so fewer queries
+        pairs = _TILE_PAIRS.get(self.device.type, _TILE_PAIRS["cuda"])
+        at_once = max(_MIN_TILE_QUERIES, pairs // (num_keys * self.num_groups))
+        places = _slices(num_queries, at_once)
+        ranges = [range(place.start, place.stop) for place in places]
+        for place, mask in zip(places, self.mask.rows(ranges), strict=True):
             seen = (mask | ~mask.any(dim=1, keepdim=True)).to(self.device)
-            penalty = torch.zeros(self.num_groups, *seen.shape, device=self.device)
-            penalty.masked_fill_(~seen, _UNSEEN)
-            yield Tile(slice(None), slice(queries.start, queries.stop)), penalty
+            short = (seen.to(torch.float32) - 1).expand(self.num_groups, -1, -1)
+            yield Rows(slice(None), place), iter([(slice(None), short)])
 
 
-#: Both say which pairs are seen, tile by tile; the tiles cover everything once.
+#: Both say which pairs are seen, tile by tile.
 Pairs = HashedPairs | MaskedPairs
 
 
@@ -332,50 +377,91 @@ Pairs = HashedPairs | MaskedPairs
 class _TiledAttention(torch.autograd.Function):
     """Attention whose backward pass makes the weights of each tile again instead of holding them.
 
-    The gradients are those of the softmax over the seen pairs (as in FlashAttention,
-    arXiv:2205.14135, appendix B): which pairs are seen does not change with the tokens.
+    Softmax and gradients as in FlashAttention, arXiv:2205.14135, section 3.1 and appendix B,
+    over the seen pairs alone: which these are does not change with the tokens.
     """
 
     @staticmethod
     def forward(ctx: Any, queries: Tensor, keys: Tensor, values: Tensor, pairs: Pairs) -> Tensor:
         attended = queries.new_empty(*queries.shape[:2], values.shape[-1])
+        log_sums = attended.new_empty(*queries.shape[:2], 1, dtype=_wide(queries))
         with torch.autocast(queries.device.type, enabled=False):
-            for tile, weights in _weights(queries, keys, pairs):
-                attended[tile.groups, tile.queries] = weights @ values[tile.groups]
-        ctx.save_for_backward(queries, keys, values, attended)
+            for rows, tiles in pairs.rows():
+                some = (rows.groups, rows.queries)
+                attended[some], log_sums[some] = _attend_rows(
+                    queries[some], keys[rows.groups], values[rows.groups], tiles
+                )
+        ctx.save_for_backward(queries, keys, values, attended, log_sums)
         ctx.pairs = pairs
         return attended
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        queries, keys, values, attended = ctx.saved_tensors
+        queries, keys, values, attended, log_sums = ctx.saved_tensors
         # sums over many tiles: in half precision they would lose too much
-        dtype = torch.promote_types(queries.dtype, torch.float32)
-        of_queries = torch.empty_like(queries)
-        of_keys, of_values = (torch.zeros_like(part, dtype=dtype) for part in (keys, values))
+        of_queries, of_keys, of_values = (
+            torch.zeros_like(part, dtype=_wide(part)) for part in (queries, keys, values)
+        )
         scale = queries.shape[-1] ** -0.5
         with torch.autocast(queries.device.type, enabled=False):
-            for tile, weights in _weights(queries, keys, ctx.pairs):
-                groups, some = tile.groups, (tile.groups, tile.queries)
+            for rows, tiles in ctx.pairs.rows():
+                groups, some = rows.groups, (rows.groups, rows.queries)
                 arrived = gradient[some]
-                _add_product(of_values[groups], weights.transpose(1, 2), arrived)
-                mean = (arrived * attended[some]).sum(dim=-1, keepdim=True)
-                of_scores = arrived @ values[groups].transpose(1, 2)
-                of_scores.sub_(mean).mul_(weights).mul_(scale)
-                of_queries[some] = of_scores @ keys[groups]
-                _add_product(of_keys[groups], of_scores.transpose(1, 2), queries[some])
-        return of_queries, of_keys.to(keys.dtype), of_values.to(values.dtype), None
+                mean = (arrived * attended[some]).sum(dim=-1, keepdim=True).to(_wide(queries))
+                for place, short in tiles:
+                    weights = _scores(queries[some], keys[groups, place], short)
+                    weights = _exp(weights.sub_(log_sums[some]))
+                    narrow = weights.to(queries.dtype)
+                    of_scores = (arrived @ values[groups, place].transpose(1, 2)).to(_wide(queries))
+                    of_scores = of_scores.sub_(mean).mul_(weights).to(queries.dtype)
+                    _add_product(of_values[groups, place], narrow.transpose(1, 2), arrived)
+                    _add_product(of_queries[some], of_scores, keys[groups, place])
+                    _add_product(of_keys[groups, place], of_scores.transpose(1, 2), queries[some])
+        of_queries, of_keys = of_queries.mul_(scale), of_keys.mul_(scale)
+        return (
+            of_queries.to(queries.dtype), of_keys.to(keys.dtype), of_values.to(values.dtype), None
+        )  # fmt: skip
 
 
-def _weights(queries: Tensor, keys: Tensor, pairs: Pairs) -> Iterator[tuple[Tile, Tensor]]:
-    """Yield each tile and its weights: they add up to 1 over the keys, 0 where unseen."""
+def _attend_rows(
+    queries: Tensor, keys: Tensor, values: Tensor, tiles: Tiles
+) -> tuple[Tensor, Tensor]:
+    """Return what some queries attend to, and the logarithm of the sums of their weights.
+
+    Tile after tile, sums are of weights relative to the highest score so far. Tiles without a
+    seen pair leave nonsense in them, which the first seen pair multiplies by exp(-2^100): 0.
+    """
+    total = queries.new_zeros(*queries.shape[:2], values.shape[-1], dtype=_wide(queries))
+    sums = total.new_zeros(*queries.shape[:2], 1)
+    highest = torch.full_like(sums, -torch.inf)
+    for place, short in tiles:
+        scores = _scores(queries, keys[:, place], short)
+        before, highest = highest, torch.maximum(highest, scores.amax(dim=-1, keepdim=True))
+        weights = _exp(scores.sub_(highest))
+        fade = (before - highest).exp_()
+        sums = sums.mul_(fade).add_(weights.sum(dim=-1, keepdim=True))
+        _add_product(total.mul_(fade), weights.to(values.dtype), values[:, place])
+    return total.div_(sums), sums.log_().add_(highest)
+
+
+def _scores(queries: Tensor, keys: Tensor, short: Tensor) -> Tensor:
+    """Return the scores of a tile, those of unseen pairs hugely lower; ``short`` is used up."""
     scale = queries.shape[-1] ** -0.5
-    for tile, penalty in pairs.penalties():
-        scores = penalty.to(queries.dtype)
-        some, all_keys = queries[tile.groups, tile.queries], keys[tile.groups]
-        scores.baddbmm_(some, all_keys.transpose(1, 2), alpha=scale)
-        yield tile, torch.softmax(scores, dim=-1)
+    if queries.dtype == torch.float32 and short.is_contiguous():
+        return short.baddbmm_(queries, keys.transpose(1, 2), beta=_UNSEEN, alpha=scale)
+    scores = (queries @ keys.transpose(1, 2)).to(_wide(queries))
+    return scores.mul_(scale).add_(short, alpha=_UNSEEN)
+
+
+def _exp(exponents: Tensor) -> Tensor:
+    """Return the exponential, in place."""
+    return exponents.clamp_(min=_LEAST_EXPONENT).exp_()
+
+
+def _wide(tensor: Tensor) -> torch.dtype:
+    """Return the type for sums over many tiles: float32 at least."""
+    return torch.promote_types(tensor.dtype, torch.float32)
 
 
 def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
