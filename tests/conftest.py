@@ -8,6 +8,7 @@ install_import_hook(
     [
         "audiform.augment",
         "audiform.dsp",
+        "audiform.effects",
         "audiform.inference.engine",
         "audiform.inference.ensemble",
         "audiform.inference.pipeline",

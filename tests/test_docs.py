@@ -28,6 +28,7 @@ def relative(page: Path) -> str:
     "page",
     [
         "README.md",
+        "docs/effects/index.md",
         "docs/guide/augmentation.md",
         "docs/guide/python.md",
         "docs/models/sparse-htdemucs.md",
@@ -64,9 +65,25 @@ def test_every_command_and_flag_that_is_shown_exists() -> None:
         for line in re.findall(r"^audiform .*$", page.read_text(encoding="utf-8"), re.MULTILINE):
             words = line.partition("#")[0].split()[1:]
             command = commands[words[0]]
-            if words[0] == "models":
+            if words[0] in ("models", "effect"):
                 command = command.commands[words[1]]
             known = {name for parameter in command.params for name in parameter.opts}
             for word in words:
                 if word.startswith("-"):
                     assert word.partition("=")[0] in known, f"{page}: {line}"
+
+
+def test_the_page_of_effects_has_every_knob_as_it_is() -> None:
+    from audiform.effects import EFFECTS
+
+    page = (ROOT / "docs/effects/index.md").read_text(encoding="utf-8")
+    rows = [
+        f"`{knob.name}` | {knob.minimum:g} .. {knob.maximum:g} | {knob.default:g} | {knob.scale} |"
+        for effect in EFFECTS.values()
+        for knob in effect.knobs
+    ]
+    assert [
+        line.partition("| ")[2].partition("| ")[2]
+        for line in page.splitlines()
+        if " .. " in line and line.count("|") == 6
+    ] == rows

@@ -75,8 +75,7 @@ class Knob(BaseModel):
         share = position + HALF_RANGE
         if self.scale == "linear":
             return self.minimum + share * (self.maximum - self.minimum)
-        # a power of a float is a float, and that of a tensor a tensor
-        return self.minimum * (self.maximum / self.minimum) ** share  # type: ignore[return-value]
+        return self.minimum * (self.maximum / self.minimum) ** share
 
     def checked(self, value: float) -> float:
         """Return ``value``; raises :class:`ConfigError` where it is outside the range."""

@@ -1,0 +1,79 @@
+import json
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from typer.testing import CliRunner
+
+from audiform.cli.main import app
+from audiform.effects import EFFECTS
+
+runner = CliRunner()
+
+
+@pytest.fixture
+def dry(tmp_path):
+    path = tmp_path / "dry.wav"
+    sound = 0.3 * np.random.default_rng(0).standard_normal((150_000, 2))
+    soundfile.write(path, sound, 22050, subtype="FLOAT")
+    return path
+
+
+def test_list_names_effects_and_knobs() -> None:
+    plain = runner.invoke(app, ["effect", "list"])
+    assert plain.exit_code == 0
+    for name, effect in EFFECTS.items():
+        assert name in plain.output
+        assert all(knob.name in plain.output for knob in effect.knobs)
+    records = json.loads(runner.invoke(app, ["effect", "list", "--json"]).output)
+    assert [record["name"] for record in records] == list(EFFECTS)
+
+
+def test_render_gives_what_the_function_gives(dry) -> None:
+    out = dry.with_name("wet.wav")
+    arguments = ["effect", "render", "compressor", str(dry), "-o", str(out), "--json"]
+    result = runner.invoke(app, [*arguments, "--knob", "threshold_db=-25", "--knob", "ratio=5"])
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["knobs"]["ratio"] == 5.0
+    sound, rate = soundfile.read(dry, dtype="float32")
+    wet, wet_rate = soundfile.read(out, dtype="float32")
+    expected = EFFECTS["compressor"].apply(
+        torch.from_numpy(sound.T.copy()), rate, threshold_db=-25.0, ratio=5.0
+    )
+    assert wet_rate == rate
+    assert soundfile.info(out).subtype == "FLOAT"
+    assert np.abs(wet.T - expected.numpy()).max() < 1e-6
+
+
+def test_samples_beyond_full_scale_are_told_of(dry) -> None:
+    out = dry.with_name("wet.flac")
+    arguments = ["effect", "render", "echo", str(dry), "-o", str(out), "--knob", "ratio=1"]
+    result = runner.invoke(app, arguments)
+    assert result.exit_code == 0
+    assert "beyond full scale" in result.stderr
+    assert soundfile.info(out).subtype == "PCM_24"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["flanger", "DRY", "-o", "OUT.wav"], 2, "choose from compressor"),
+        (["echo", "DRY", "-o", "OUT.wav", "--knob", "ratio"], 2, "NAME=VALUE"),
+        (["echo", "DRY", "-o", "OUT.wav", "--knob", "ratio=2"], 2, "0 to 1"),
+        (["echo", "DRY", "-o", "OUT.wav", "--knob", "depth=1"], 2, "no knob depth"),
+        (["echo", "DRY", "-o", "OUT.wav", "--knob", "ratio=0", "--knob", "ratio=1"], 2, "twice"),
+        (["echo", "DRY", "-o", "OUT.xyz"], 2, "format"),
+        (["echo", "DRY", "-o", "DRY"], 2, "input and output"),
+        (["echo", "absent.wav", "-o", "OUT.wav"], 1, "absent.wav"),
+    ],
+)
+def test_what_cannot_be_done_is_said_and_leaves_nothing(dry, arguments, code, says) -> None:
+    places = {"DRY": str(dry), "OUT.wav": str(dry.with_name("out.wav"))}
+    places["OUT.xyz"] = str(dry.with_name("out.xyz"))
+    before = dry.read_bytes()
+    result = runner.invoke(app, ["effect", "render", *(places.get(a, a) for a in arguments)])
+    assert result.exit_code == code, result.output
+    assert says in result.stderr
+    assert [path.name for path in dry.parent.iterdir()] == ["dry.wav"]
+    assert dry.read_bytes() == before
