@@ -14,7 +14,8 @@ from audiform.training.state import read_state
 def log(folder: Path) -> list[dict[str, Any]]:
     """Return the lines of a log without what depends on the clock."""
     lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-    return [{name: v for name, v in line.items() if name != "seconds"} for line in lines]
+    clocks = ("seconds", "waiting")
+    return [{name: v for name, v in line.items() if name not in clocks} for line in lines]
 
 
 def losses(folder: Path) -> list[float]:

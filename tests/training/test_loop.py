@@ -207,6 +207,20 @@ def test_an_unreadable_state_is_an_error(tmp_path):
         run(tmp_path, resume=True)
 
 
+def test_a_state_that_cannot_be_written_leaves_the_one_before(tmp_path, monkeypatch):
+    run(tmp_path, max_steps=2)
+
+    def fail(saved, part):
+        part.write_bytes(b"half")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(torch, "save", fail)
+    with pytest.raises(CheckpointError, match="make room on the disk"):
+        run(tmp_path, max_steps=4, resume=True)
+    assert read_state(tmp_path / "state.pt")[0].step == 2
+    assert not list(tmp_path.glob("*.part"))
+
+
 def test_loading_a_state_runs_nothing_of_it(tmp_path):
     class Hostile:
         def __reduce__(self):

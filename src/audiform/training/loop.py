@@ -179,6 +179,8 @@ class _Run:
         self.counters = Counters()
         self.best_weights: dict[str, Tensor] | None = None
         self.skipped = 0
+        # since the last line of the log, in seconds; clocks are no part of the state
+        self.waited = self.worked = 0.0
 
     def train(self, resume: bool, on_progress: OnProgress | None) -> Trained:
         """Check, begin or resume, go through the steps."""
@@ -290,6 +292,7 @@ class _Run:
                 )
             )
             interrupt = stack.enter_context(Interrupt())
+            self.mark = time.perf_counter()
             while (position := self.position).share < 1.0:
                 rate = config.learning_rate * config.schedule.factor(position)
                 stop, loss = self._step(batches, rate, interrupt)
@@ -311,6 +314,11 @@ class _Run:
                 self._validate()
             self.save()
 
+    def _seconds_since_mark(self) -> float:
+        """Return the time in training since the last call; validating and saving do not count."""
+        before, self.mark = self.mark, time.perf_counter()
+        return self.mark - before
+
     def _is_time_to_save(self, saved_at: float) -> bool:
         every = self.config.save_every_steps
         if every is not None and self.counters.step % every == 0:
@@ -321,7 +329,6 @@ class _Run:
         self, batches: Iterator[Batch], rate: float, interrupt: Interrupt
     ) -> tuple[bool, float]:
         """Take a step; return whether some process was asked to stop, and the loss."""
-        started = time.perf_counter()
         counters = self.counters
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group.get("rate_factor", 1.0)
@@ -333,7 +340,7 @@ class _Run:
             self.accelerator,
             [
                 float(interrupt.received is not None),
-                time.perf_counter() - started if self.is_main else 0.0,
+                self._seconds_since_mark() if self.is_main else 0.0,
                 *terms.values(),
             ],
         )
@@ -344,6 +351,7 @@ class _Run:
         self.optimizer.zero_grad()
         counters.step += 1
         counters.seconds += found[1]
+        self.worked += found[1]
         counters.term_steps += 1
         if math.isfinite(norm):  # else float16 is looking for its scale
             means_by_name["gradient_norm"] = norm
@@ -359,7 +367,9 @@ class _Run:
         config, step = self.config, self.counters.step
         sums: dict[str, Tensor] = {}
         for part in range(config.accumulate):
+            asked = time.perf_counter()
             batch = on_device(next(batches), self.accelerator.device)
+            self.waited += time.perf_counter() - asked
             is_last = part == config.accumulate - 1
             with nullcontext() if is_last else self.accelerator.no_sync(self.model):
                 # dropout and the like take the global generator
@@ -409,9 +419,10 @@ class _Run:
         if self.is_main:
             step, epoch = counters.step, counters.step // self.steps_per_epoch
             line = {"step": step, "epoch": epoch, "seconds": counters.seconds}
-            self.journal.write({**line, "learning_rate": rate, **means})
-            shown = {f"train/{name}": value for name, value in means.items()}
-            self.journal.show_numbers(step, {**shown, "train/learning_rate": rate})
+            numbers = {"learning_rate": rate, **means, "waiting": self.waited / self.worked}
+            self.journal.write({**line, **numbers})
+            self.journal.show_numbers(step, {f"train/{name}": v for name, v in numbers.items()})
+        self.waited = self.worked = 0.0
 
     def _end_epoch(self) -> None:
         for average in self.averages.values():
@@ -441,6 +452,7 @@ class _Run:
                 found[name] = from_main(self.accelerator, self.task.validator(self.task.network))
             self.module.train()
             self._keep_if_best(name, found[name].scores)
+        self.mark = time.perf_counter()
         if self.is_main:
             step, epoch = counters.step, counters.step // self.steps_per_epoch
             scores = {name: validation.scores for name, validation in found.items()}
@@ -484,6 +496,7 @@ class _Run:
                 description=self.description,
                 tensors=tensors,
             )
+        self.mark = time.perf_counter()
 
     def _result(self) -> Trained:
         """Return the best weights, the first average, or the network as it is."""

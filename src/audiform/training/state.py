@@ -110,7 +110,10 @@ def load_optimizer(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]) -
 def write_state(
     path: Path, *, counters: Counters, description: Mapping[str, Any], tensors: Mapping[str, Any]
 ) -> None:
-    """Write a state aside and rename it. ``tensors`` are whole."""
+    """Write a state aside and rename it. ``tensors`` are whole.
+
+    Raises :class:`CheckpointError` where the disk does not take it.
+    """
     part = path.with_name(path.name + ".part")
     saved = {
         "version": STATE_VERSION,
@@ -118,8 +121,16 @@ def write_state(
         "description": dict(description),
         "tensors": dict(tensors),
     }
-    torch.save(saved, part)
-    part.replace(path)
+    try:
+        torch.save(saved, part)
+        part.replace(path)
+    except (OSError, RuntimeError) as error:
+        part.unlink(missing_ok=True)
+        raise CheckpointError(
+            f"the state cannot be written ({error}), the one before it is kept; make room on the "
+            "disk and resume",
+            path=path,
+        ) from error
 
 
 def read_state(path: Path) -> tuple[Counters, dict[str, Any], dict[str, Any]]:
