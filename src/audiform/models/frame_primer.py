@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from audiform.nn.evolved_transformer import DecoderBranches, EncoderBranches, GatedLinear
 from audiform.nn.frame_attention import FrameAttention, FrameAttentionShape
 from audiform.nn.frame_convolution import as_frames, as_pictures
-from audiform.nn.frame_unet import DenseStack, FrameUNet, FrameUNetShape, TrunkFeatures
+from audiform.nn.frame_unet import DenseStack, FrameTrunk, FrameUNet, FrameUNetShape, TrunkFeatures
 from audiform.nn.magnitude_masks import MagnitudeMaskConfig, MagnitudeMaskModel, MaskHead
 
 
@@ -82,13 +82,6 @@ class FramePrimerConfig(MagnitudeMaskConfig):
             decoder_slope=0.01,
             recompute=self.recompute,
         )
-
-    @property
-    def channels_out(self) -> int:
-        """Channels of what the masks are made of."""
-        if self.form == "stack":
-            return self.audio_channels + self.num_layers
-        return self.unet.channels_out
 
     @property
     def attention(self) -> FrameAttentionShape:
@@ -173,11 +166,12 @@ class DecoderLayer(nn.Module):
         return frames + self.dropout(self.feed_forward(self.norms[4](frames)))
 
 
-class LayerStack(nn.Module):
+class LayerStack(FrameTrunk):
     """Encoder layers on the magnitudes themselves, densely connected."""
 
     def __init__(self, config: FramePrimerConfig) -> None:
-        super().__init__()
+        channels = config.audio_channels + config.num_layers
+        super().__init__(last_channels=channels, deepest_channels=channels)
         self.stack = DenseStack(
             config.audio_channels,
             [EncoderLayer(config.num_bins, config) for _ in range(config.num_layers)],
@@ -209,16 +203,15 @@ class FramePrimer(MagnitudeMaskModel):
     """Separator on masks of magnitudes; see the module's text."""
 
     def __init__(self, config: FramePrimerConfig) -> None:
-        super().__init__(config)
-        self.trunk: nn.Module
+        trunk: FrameTrunk
         if config.form == "stack":
-            self.trunk = LayerStack(config)
+            trunk = LayerStack(config)
         else:
-            self.trunk = FrameUNet(
+            trunk = FrameUNet(
                 config.unet,
                 encoder_layer=lambda width: EncoderLayer(width, config),
                 decoder_layer=lambda width: DecoderLayer(width, config),
             )
-        self.head = nn.Sequential(
-            FrameNorm(config.channels_out), MaskHead(config.channels_out, config)
-        )
+        channels = trunk.last_channels
+        head = nn.Sequential(FrameNorm(channels), MaskHead(channels, config))
+        super().__init__(config, trunk=trunk, head=head)

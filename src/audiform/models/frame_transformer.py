@@ -158,10 +158,9 @@ class FrameTransformer(MagnitudeMaskModel):
     """Separator on masks of magnitudes; see the module's text."""
 
     def __init__(self, config: FrameTransformerConfig) -> None:
-        super().__init__(config)
-        self.trunk = FrameUNet(
+        trunk = FrameUNet(
             config.unet,
             encoder_layer=lambda width: EncoderLayer(width, config),
             decoder_layer=lambda width: DecoderLayer(width, config),
         )
-        self.head = MaskHead(config.unet.channels_out, config)
+        super().__init__(config, trunk=trunk, head=MaskHead(trunk.last_channels, config))

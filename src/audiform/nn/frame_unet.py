@@ -26,15 +26,15 @@ LayerOfWidth = Callable[[int], nn.Module]
 class Bottleneck(nn.Module):
     """All channels of each bin into one, by a weighted sum.
 
-    With ``normed`` batch norm and a rectifier follow (the norm would take a bias out again),
-    else a bias.
+    With ``normed`` batch norm and a rectifier follow. A norm of any kind behind it would take
+    a ``bias`` out again.
     """
 
-    def __init__(self, channels: int, *, normed: bool) -> None:
+    def __init__(self, channels: int, *, normed: bool, bias: bool) -> None:
         super().__init__()
         bound = channels**-0.5
         self.weight = nn.Parameter(torch.empty(channels).uniform_(-bound, bound))
-        self.bias = None if normed else nn.Parameter(torch.zeros(1))
+        self.bias = nn.Parameter(torch.zeros(1)) if bias else None
         self.norm = nn.BatchNorm1d(1) if normed else None
 
     def forward(
@@ -47,9 +47,11 @@ class Bottleneck(nn.Module):
         frames = torch.matmul(features, self.weight[:count])
         for index, channel in enumerate(more):
             frames = frames + self.weight[count + index].to(frames.dtype) * channel
-        if self.norm is None:
-            return frames + self.bias.to(frames.dtype)  # type: ignore[union-attr]
-        return F.relu_(self.norm(frames.flatten(1)[:, None]).view_as(frames))
+        if self.bias is not None:
+            frames = frames + self.bias.to(frames.dtype)
+        if self.norm is not None:
+            frames = F.relu_(self.norm(frames.flatten(1)[:, None]).view_as(frames))
+        return frames
 
 
 class DenseStack(nn.Module):
@@ -74,10 +76,11 @@ class DenseStack(nn.Module):
         self.recompute = recompute
         self.layers = nn.ModuleList(layers)
         self.bottlenecks = nn.ModuleList(
-            Bottleneck(channels + index, normed=normed_bottlenecks) for index in range(len(layers))
+            Bottleneck(channels + index, normed=normed_bottlenecks, bias=not normed_bottlenecks)
+            for index in range(len(layers))
         )
         self.memory_bottlenecks = nn.ModuleList(
-            Bottleneck(memory_channels, normed=normed_bottlenecks)
+            Bottleneck(memory_channels, normed=normed_bottlenecks, bias=False)
             for _ in layers
             if memory_channels is not None
         )
@@ -131,11 +134,6 @@ class FrameUNetShape:
         """Channels of each level on the way down, those of its layers included."""
         return [count + self.layers_at(level) for level, count in enumerate(self.channels)]
 
-    @property
-    def channels_out(self) -> int:
-        """Channels of what the network gives."""
-        return self.channels[0] + self.layers_at(0)
-
 
 #: What is left of negative values on the way down.
 ENCODER_SLOPE = 0.01
@@ -148,7 +146,16 @@ class TrunkFeatures(NamedTuple):
     deepest: Float[Tensor, "batch frame deep_bin deep_channel"]
 
 
-class FrameUNet(nn.Module):
+class FrameTrunk(nn.Module):
+    """A network from magnitudes to :class:`TrunkFeatures`; subclasses have ``forward``."""
+
+    def __init__(self, *, last_channels: int, deepest_channels: int) -> None:
+        super().__init__()
+        self.last_channels = last_channels
+        self.deepest_channels = deepest_channels
+
+
+class FrameUNet(FrameTrunk):
     """Down the levels with encoder layers, up with decoder layers whose memory is the skip.
 
     The skip holds what the encoder layers of its level gave. At the deepest level it is also
@@ -162,13 +169,13 @@ class FrameUNet(nn.Module):
         encoder_layer: LayerOfWidth,
         decoder_layer: LayerOfWidth,
     ) -> None:
-        super().__init__()
         levels = range(len(shape.channels))
         deepest = levels[-1]
         skips = shape.skip_channels
         # what the decoder layers of each level start from, and what they leave
         entering = [*shape.channels[:-1], skips[deepest]]
         decoded = [count + shape.layers_at(level) for level, count in enumerate(entering)]
+        super().__init__(last_channels=decoded[0], deepest_channels=skips[deepest])
 
         def layers(level: int, make: LayerOfWidth) -> list[nn.Module]:
             return [make(shape.num_bins >> level) for _ in range(shape.layers_at(level))]

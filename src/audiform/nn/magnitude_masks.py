@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from audiform.dsp.spectral_peak import SpectralPeak
 from audiform.dsp.stft import StftSpec, istft, stft
 from audiform.dsp.vocal_free import VocalFreeConfig, open_vocal_free
-from audiform.nn.frame_unet import TrunkFeatures
+from audiform.nn.frame_unet import FrameTrunk, TrunkFeatures
 from audiform.protocols import Analysis, CentreCrop, SeparationSpec
 
 
@@ -96,17 +96,26 @@ class MaskHead(nn.Module):
 class MagnitudeMaskModel(nn.Module):
     """The steps around a network that masks magnitudes.
 
-    A subclass has ``trunk``, magnitudes (batch, frame, bin, channel) -> :class:`TrunkFeatures`,
-    and ``head``, the last features -> masks. Wants mixtures whose largest magnitude over the
+    ``trunk`` takes magnitudes (batch, frame, bin, channel) to features, ``head`` the last of
+    these to masks. Wants mixtures whose largest magnitude over the
     whole track is one (:class:`audiform.dsp.spectral_peak.SpectralPeak`); the engine does that.
     """
 
-    trunk: nn.Module
-    head: nn.Module
-
-    def __init__(self, config: MagnitudeMaskConfig) -> None:
+    def __init__(self, config: MagnitudeMaskConfig, *, trunk: FrameTrunk, head: nn.Module) -> None:
         super().__init__()
         self.config = config
+        self.trunk = trunk
+        self.head = head
+
+    @property
+    def last_channels(self) -> int:
+        """Channels of the features that the masks are made of."""
+        return self.trunk.last_channels
+
+    @property
+    def deepest_channels(self) -> int:
+        """Channels of the deepest features."""
+        return self.trunk.deepest_channels
 
     @property
     def spec(self) -> SeparationSpec:
