@@ -115,6 +115,13 @@ def test_two_runs_give_the_same_bytes(folder, checkpoint) -> None:
         assert one.read_bytes() == two.read_bytes()
 
 
+def test_shifts_are_a_number_or_half(folder, checkpoint) -> None:
+    song(folder / "a.wav", seconds=0.3)
+    run("a.wav", "-n", checkpoint, "-o", "out", "--shifts", "half")
+    assert len(stems_of(folder / "out" / "tiny" / "a")) == 4
+    run("a.wav", "-n", checkpoint, "-o", "out", "--shifts", "few", code=2)
+
+
 def test_folders_patterns_and_trees(folder, checkpoint) -> None:
     for name in ("in/a.wav", "in/sub/b.wav", "in/sub/c.flac"):
         song(folder / name, seconds=0.2)

@@ -8,6 +8,7 @@ import torch
 from audiform.audio import Audio
 from audiform.errors import AudioError, ConfigError, DeviceError
 from audiform.inference.separator import Separator
+from audiform.protocols import CentreCrop
 from tests.models_for_tests import SHARES, SOURCES, ShareModel
 
 
@@ -211,6 +212,17 @@ def test_no_split_gives_the_model_the_whole_track() -> None:
     fixed = Separator(ShareModel(segment_samples=100, fixed_segment=True), split=False)
     with pytest.raises(ConfigError, match="cannot take more"):
         fixed.separate(audio)
+
+
+def test_half_a_shift_is_the_mean_of_two_passes() -> None:
+    model = ShareModel(segment_samples=4000, join=CentreCrop(0, 0), context=50)
+    samples = torch.from_numpy(noise(2, 22_050).T.copy())
+    plain = Separator(model).separate(Audio(samples, 44100))["bass"].samples
+    later = torch.nn.functional.pad(samples, (2000, 0))
+    moved = Separator(model).separate(Audio(later, 44100))["bass"].samples[:, 2000:]
+    found = Separator(model, shifts="half").separate(Audio(samples, 44100))["bass"].samples
+    torch.testing.assert_close(found, (plain + moved) / 2, atol=1e-6, rtol=0)
+    assert (found - plain).abs().max() > 1e-3
 
 
 def test_shifts_change_little_and_repeat_exactly() -> None:

@@ -6,7 +6,7 @@ import json
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -153,10 +153,10 @@ def separate(
             "and absent is an error."),
     ] = "auto",
     shifts: Annotated[
-        int | None,
-        _in(_ENGINE, "--shifts", min=0,
-            help="Average over N passes with the song delayed by up to 0.5 s: slower, a little "
-            "better. Default: 0."),
+        str | None,
+        _in(_ENGINE, "--shifts", metavar="N|half",
+            help="Average over N passes with the song delayed by up to 0.5 s, or over two whose "
+            "borders lie 'half' a segment apart: slower, a little better. Default: 0."),
     ] = None,
     seed: Annotated[
         int, _in(_ENGINE, "--seed", help="Seed of the delays of --shifts. Default: 0.")
@@ -226,8 +226,6 @@ def separate(
         )  # fmt: skip
         if no_split and segment is not None:
             raise typer.BadParameter("--no-split and --segment exclude each other")
-        if shifts is None:
-            shifts = 1 if compat else 0
         if overlap is None and compat:
             overlap = 0.25
 
@@ -250,7 +248,8 @@ def separate(
             if files:
                 separator = Separator(
                     model, device=device, segment_seconds=segment, split=not no_split,
-                    overlap=overlap, shifts=shifts, seed=seed, batch_size=batch_size,
+                    overlap=overlap, shifts=_shifts(shifts, compat), seed=seed,
+                    batch_size=batch_size,
                     num_workers=max(1, jobs), repo=repo, offline=offline,
                     restore_offset=compat is not None, on_download=display.on_download,
                 )  # fmt: skip
@@ -299,6 +298,18 @@ def _run(
         if lines is not None:
             lines.close()
     return failed
+
+
+def _shifts(asked: str | None, compat: Compat | None) -> int | Literal["half"]:
+    if asked is None:
+        return 1 if compat else 0
+    if asked == "half":
+        return "half"
+    if not asked.isdecimal():
+        raise typer.BadParameter(
+            f"{asked!r} is no number of passes; give 0 or more, or 'half'", param_hint="--shifts"
+        )
+    return int(asked)
 
 
 def _one_format(format: Format | None, *, mp3: bool, flac: bool) -> str:

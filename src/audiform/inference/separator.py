@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import Literal, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -49,7 +49,8 @@ class Separator:
     ``device`` is auto, cpu, cuda, cuda:N or mps. ``segment_seconds`` and ``overlap`` (a share
     of the segment) replace the model's own; ``split=False`` gives the whole track to the model
     as one segment, if that can take it. ``shifts`` > 0 averages over that many passes
-    with the track delayed by up to half a second, drawn from ``seed``. ``batch_size``
+    with the track delayed by up to half a second, drawn from ``seed``; ``shifts="half"`` over
+    two, of which the second has its segments half a segment later. ``batch_size``
     segments run at once, ``num_workers`` such batches side by side; neither changes the
     result. ``repo`` is a folder with checkpoints to look names up in; ``offline`` forbids
     downloads. ``restore_offset`` adds the mean of the mixture to every stem, as Demucs does;
@@ -67,7 +68,7 @@ class Separator:
         segment_seconds: float | None = None,
         split: bool = True,
         overlap: float | None = None,
-        shifts: int = 0,
+        shifts: int | Literal["half"] = 0,
         seed: int = 0,
         batch_size: int | None = None,
         num_workers: int = 1,
@@ -105,7 +106,10 @@ class Separator:
         stated = self._stated()
         self.sources: tuple[str, ...] = stated.sources
         self.sample_rate: int = stated.sample_rate
-        self._delays = shift_delays(shifts, sample_rate=self.sample_rate, seed=seed)
+        self._half_shift = shifts == "half"
+        self._delays = shift_delays(
+            0 if shifts == "half" else shifts, sample_rate=self.sample_rate, seed=seed
+        )
         if self.weights is None:
             self.weights = [[1.0] * len(self.sources)] * len(self._members)
         if len(self._members) == 1:
@@ -213,7 +217,7 @@ class Separator:
         streams, weights = [], []
         for index in self._counting(needed):
             member = self._member(index)
-            for delay in self._delays:
+            for delay in [0, member.plan.stride // 2] if self._half_shift else self._delays:
                 whole = None if self._split or num_samples is None else num_samples + delay
                 streams.append(
                     SegmentStream(
