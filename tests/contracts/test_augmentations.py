@@ -48,7 +48,16 @@ NEUTRAL = {
     "shift": {"seconds": 0.0},
 }
 #: Files of the package that are no entry: what entries are made of, and what has another shape.
-OTHER_FILES = {"__init__", "layout", "chain", "spectral", "random_vocals"}
+OTHER_FILES = {
+    "__init__",
+    "automix",
+    "beats",
+    "chain",
+    "layout",
+    "random_vocals",
+    "spectral",
+    "track_analysis",
+}
 
 every_augmentation = pytest.mark.parametrize("kind", AUGMENTATIONS)
 

@@ -92,7 +92,7 @@ def test_onsets_are_found_within_a_hop() -> None:
     for at in times:
         audio[:, at : at + 8000] += 0.3 * noise * decay
     strength = onset_strength(audio, sample_rate=RATE, n_fft=1024, hop_length=256)
-    assert strength.shape == (2 * RATE // 256 + 1,)
-    found = pick_onsets(strength, min_gap_frames=8, threshold=10.0) * 256
+    assert strength.shape == (2 * RATE // 256 + 1, 9)
+    found = pick_onsets(strength.sum(dim=-1), min_gap_frames=8, threshold=10.0) * 256
     assert len(found) == len(times)
     assert (found - torch.tensor(times)).abs().max() <= 512

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -98,6 +99,60 @@ def check(
             _print_report(report, show_all=show_all)
         if report.has_errors:
             raise typer.Exit(SOME_FAILED)
+
+
+@app.command()
+def automix(
+    root: Root,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the mixes.")],
+    count: Annotated[int, typer.Option("--count", min=1, help="Mixes to make.")] = 100,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Same seed, same mixes.")] = 0,
+    seconds: Annotated[float, typer.Option("--seconds", min=5.0, help="Length of a mix.")] = 30.0,
+    layout: LayoutName = None,
+    mapping: Mapping = None,
+    exclusions: Exclusions = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make songs out of stems of different songs that fit in tempo, beat and key.
+
+    The drums give the tempo. What needs more than 15 % of tempo or 3 semitones is refused. Mixes
+    that are there already are kept.
+
+    [dim]audiform data automix musdb18hq/ -o mixes/ --count 500[/]
+    """
+    with errors_as_exit_codes():
+        from rich.console import Console
+        from rich.progress import Progress
+
+        from audiform.augment.automix import AutomixConfig
+        from audiform.data.layouts import read_tracks
+        from audiform.recipes.automix_songs import render_automix
+
+        tracks = read_tracks(
+            root, layout=layout, mapping=parse_mapping(mapping), exclusions=exclusions
+        )
+        with Progress(console=Console(stderr=True), transient=True) as progress:
+            task = progress.add_task("mixes", total=count)
+
+            def on_progress(done: int, total: int) -> None:
+                progress.update(task, completed=done, total=total)
+
+            report = render_automix(
+                tracks,
+                out,
+                sources=tuple(dict.fromkeys(name for track in tracks for name in track.sources)),
+                count=count,
+                seed=seed,
+                config=AutomixConfig(seconds=seconds),
+                on_progress=on_progress,
+            )
+        if as_json:
+            folders = [str(folder) for folder in report.folders]
+            print(json.dumps({"mixes": folders, "refusals": report.refusals}, indent=1))
+            return
+        print(f"{len(report.folders)} mixes in {out}")
+        for reason, times in report.refusals.items():
+            print(f"  {times} x {reason}")
 
 
 def parse_mapping(texts: list[str] | None) -> dict[str, str]:

@@ -12,20 +12,24 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-#: Power relative to the loudest band and frame below which a change does not count (-60 dB).
-POWER_FLOOR = 1e-6
-
 #: Edges of the bands, which are an octave wide above the first.
 FIRST_EDGE_HZ = 100.0
 
 
 def onset_strength(
-    audio: Float[Tensor, "channels time"], *, sample_rate: int, n_fft: int, hop_length: int
-) -> Float[Tensor, " frames"]:
-    """Return ``time // hop_length + 1`` values >= 0, frame k centred on sample k hop.
+    audio: Float[Tensor, "channels time"],
+    *,
+    sample_rate: int,
+    n_fft: int,
+    hop_length: int,
+    floor_db: float = -60.0,
+) -> Float[Tensor, "frames bands"]:
+    """Return ``time // hop_length + 1`` frames of values >= 0, frame k centred on sample k hop.
 
-    Each is the rise in level (natural logarithm, summed over bands) against the frame half a
-    window earlier. An attack shows when it has reached the middle of the window.
+    Each is the rise in level (natural logarithm) of a band against the frame half a window
+    earlier; what is ``floor_db`` below the loudest band and frame hardly counts. An attack
+    shows when it has reached the middle of the window. The first band ends at 100 Hz, each
+    further one is an octave.
     """
     half = n_fft // 2
     window = torch.hann_window(n_fft, dtype=audio.dtype, device=audio.device)
@@ -33,11 +37,11 @@ def onset_strength(
     spectrum = torch.fft.rfft(frames * window)
     power = (spectrum.real.square() + spectrum.imag.square()).sum(dim=0)
     bands = power @ _bands(half + 1, sample_rate).to(power)
-    floor = POWER_FLOOR * bands.max().clamp(min=1e-20)
+    floor = 10.0 ** (floor_db / 10.0) * bands.max().clamp(min=1e-20)
     level = (bands / floor).log1p()
     lag = max(1, half // hop_length)
     earlier = F.pad(level, (0, 0, lag, 0))[: len(level)]
-    return (level - earlier).clamp(min=0.0).sum(dim=-1)
+    return (level - earlier).clamp(min=0.0)
 
 
 def pick_onsets(

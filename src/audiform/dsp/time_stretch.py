@@ -96,7 +96,8 @@ def find_attacks(
     hop = n_fft // 4
     strength = onset_strength(audio, sample_rate=sample_rate, n_fft=n_fft, hop_length=hop)
     gap = max(1, n_fft // hop)
-    return pick_onsets(strength, min_gap_frames=gap, threshold=ATTACK_THRESHOLD) * hop
+    rise = strength.sum(dim=-1)
+    return pick_onsets(rise, min_gap_frames=gap, threshold=ATTACK_THRESHOLD) * hop
 
 
 def _window_length(sample_rate: int) -> int:
