@@ -29,6 +29,7 @@ def relative(page: Path) -> str:
     [
         "README.md",
         "docs/effects/index.md",
+        "docs/effects/metrics.md",
         "docs/guide/augmentation.md",
         "docs/guide/python.md",
         "docs/guide/training.md",
