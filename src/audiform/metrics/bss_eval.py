@@ -38,7 +38,7 @@ FILTER_SAMPLES = 512
 ILL_CONDITIONED = 1e12
 
 #: Frames that are transformed at once.
-FRAMES_AT_ONCE = 4
+FRAMES_AT_ONCE = 3
 
 
 @dataclass(frozen=True)
@@ -115,6 +115,7 @@ class BssEval:
         :data:`ILL_CONDITIONED` on, ISR, SIR and SAR hang on rounding.
         """
         lags = self._correlation.lags()
+        del self._correlation
         num_rows = self._sources * self._channels
         energy = lags[:, :num_rows, 0].diagonal().reshape(self._sources, self._channels).sum(1)
         self._sounding = (energy > 0).nonzero()[:, 0]
@@ -165,25 +166,29 @@ class BssEval:
         estimates: Sequence[Float[Tensor, "_ channels frames window"]],
     ) -> list[BssScores]:
         """Second pass: return the ratios of each set of estimates in some windows."""
-        if len(self._sounding) == 0:
-            nothing = torch.full((self._sources, reference.shape[2]), math.nan, dtype=torch.float64)
-            return [BssScores(nothing, nothing, nothing, nothing)] * len(estimates)
-        truth = reference[self._sounding].double()
+        scores = []
+        truth = reference[self._sounding]
+        sounds = ~_has_silent_source(truth)
+        truth = truth[:, :, sounds].double()
         spectra = self._spectra(truth)
-        return [
-            self._score_one(truth, spectra, estimate, filters, heard)
-            for estimate, filters, heard in zip(estimates, self._filters, self._heard, strict=True)
-        ]
+        for index, (estimate, heard) in enumerate(zip(estimates, self._heard, strict=True)):
+            ratios = torch.full((4, self._sources, len(sounds)), math.nan, dtype=torch.float64)
+            if len(self._sounding) and sounds.any():
+                ratios[:, self._sounding[:, None], sounds.nonzero().T] = self._ratios(
+                    truth, spectra, estimate[:, :, sounds], self._filters[index], heard
+                )
+            ratios[:, :, _has_silent_source(estimate[heard])] = math.nan
+            scores.append(BssScores(*ratios))
+        return scores
 
-    def _score_one(
+    def _ratios(
         self,
         truth: Float64[Tensor, "sounding channels frames window"],
         spectra: Complex128[Tensor, "frequency sounding channels frames"],
         estimate: Float[Tensor, "_ channels frames window"],
         filters: _Filters,
         heard: Bool[Tensor, " _"],
-    ) -> BssScores:
-        silent = _has_silent_source(truth) | _has_silent_source(estimate[heard])
+    ) -> Float64[Tensor, "4 sounding frames"]:
         if len(estimate) == self._sources:
             estimate, heard = estimate[self._sounding], heard[self._sounding]
         estimate = estimate.double()
@@ -192,29 +197,19 @@ class BssEval:
         matched = torch.bmm(filters.own, spectra.flatten(0, 1)).reshape(windows)
         energy, energy_of_window = self._energy, _energy_of_window
         target = energy_of_window(truth)
-        ratios = (
-            _ratio_db(target, energy_of_window(truth - estimate)),
-            _ratio_db(target, energy(matched - spectra)),
-            _ratio_db(energy(matched), energy(projected - matched)),
-            _ratio_db(energy(projected), energy(self._spectra(estimate) - projected)),
+        ratios = torch.stack(
+            [
+                _ratio_db(target, energy_of_window(truth - estimate)),
+                _ratio_db(target, energy(matched - spectra)),
+                _ratio_db(energy(matched), energy(projected - matched)),
+                _ratio_db(energy(projected), energy(self._spectra(estimate) - projected)).expand_as(
+                    target
+                ),
+            ]
         )
         if len(truth) == 1:  # nothing can interfere
-            ratios[2].fill_(math.nan)
-        undefined = silent | ~heard[:, None]
-        return BssScores(
-            *(
-                self._for_all(ratio.expand_as(target).masked_fill(undefined, math.nan))
-                for ratio in ratios
-            )
-        )
-
-    def _for_all(
-        self, ratio: Float64[Tensor, "sounding frames"]
-    ) -> Float64[Tensor, "sources frames"]:
-        """Put NaN where a source is silent throughout."""
-        everyone = ratio.new_full((self._sources, ratio.shape[1]), math.nan)
-        everyone[self._sounding] = ratio
-        return everyone
+            ratios[2] = math.nan
+        return ratios.masked_fill(~heard[:, None], math.nan)
 
     def _spectra(
         self, windows: Float64[Tensor, "some channels frames window"]

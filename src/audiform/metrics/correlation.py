@@ -13,7 +13,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 #: Blocks that are transformed at once: enough to share the work, few enough for the cache.
-BLOCKS_AT_ONCE = 32
+BLOCKS_AT_ONCE = 12
 
 
 def fast_fft_size(at_least: int) -> int:
