@@ -63,6 +63,37 @@ def test_windows_with_a_silent_source_have_no_score():
     assert torch.equal(scores.sdr.isnan(), scores.sar.isnan())
 
 
+@pytest.mark.parametrize("silent_source", [[1], [0, 1]])
+def test_silence_throughout_leaves_a_source_out_and_not_the_others(silent_source):
+    case = CASES["overlapping_windows"]
+    reference, estimate = (
+        torch.from_numpy(part).float()[:, :, :16000] for part in (case.reference, case.estimate)
+    )
+    reference[silent_source] = 0
+    scorer = BssEval(num_sources=2, audio_channels=2, estimate_sources=[2], window_samples=8000)
+    scorer.correlate(reference, [estimate])
+    scorer.solve()
+    windows = [part.unflatten(-1, (2, 8000)) for part in (reference, estimate)]
+    (found,) = scorer.score(windows[0], [windows[1]])
+    assert found.sdr.isnan().all(dim=1).tolist() == [0 in silent_source, True]
+    assert found.sir.isnan().all()  # nothing is left that could interfere
+    if silent_source == [1]:
+        alone = bss_eval(estimate=estimate[:1], reference=reference[:1], window_samples=8000)
+        torch.testing.assert_close(found.sar[:1], alone.sar, atol=1e-9, rtol=0)
+
+
+def test_windows_that_are_all_silent_have_no_figure():
+    case = CASES["overlapping_windows"]
+    reference = torch.from_numpy(case.reference).float()[:, :, :16000]
+    scorer = BssEval(num_sources=2, audio_channels=2, estimate_sources=[2], window_samples=8000)
+    scorer.correlate(reference, [reference])
+    scorer.solve()
+    silence = torch.zeros(2, 2, 3, 8000)
+    (found,) = scorer.score(silence, [silence])
+    assert found.sdr.shape == (2, 3)
+    assert found.sdr.isnan().all()
+
+
 def brute_force(case: Case, taps: int) -> np.ndarray:
     """Projections by least squares on matrices of delayed signals, in one window."""
     delayed = np.stack([_delays(rows, taps) for rows in case.reference])

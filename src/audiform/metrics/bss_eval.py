@@ -166,17 +166,19 @@ class BssEval:
         estimates: Sequence[Float[Tensor, "_ channels frames window"]],
     ) -> list[BssScores]:
         """Second pass: return the ratios of each set of estimates in some windows."""
-        scores = []
         truth = reference[self._sounding]
         sounds = ~_has_silent_source(truth)
+        if len(self._sounding) == 0 or not sounds.any():
+            nothing = torch.full((self._sources, len(sounds)), math.nan, dtype=torch.float64)
+            return [BssScores(nothing, nothing, nothing, nothing)] * len(estimates)
         truth = truth[:, :, sounds].double()
         spectra = self._spectra(truth)
+        scores = []
         for index, (estimate, heard) in enumerate(zip(estimates, self._heard, strict=True)):
             ratios = torch.full((4, self._sources, len(sounds)), math.nan, dtype=torch.float64)
-            if len(self._sounding) and sounds.any():
-                ratios[:, self._sounding[:, None], sounds.nonzero().T] = self._ratios(
-                    truth, spectra, estimate[:, :, sounds], self._filters[index], heard
-                )
+            ratios[:, self._sounding[:, None], sounds.nonzero().T] = self._ratios(
+                truth, spectra, estimate[:, :, sounds], self._filters[index], heard
+            )
             ratios[:, :, _has_silent_source(estimate[heard])] = math.nan
             scores.append(BssScores(*ratios))
         return scores
