@@ -31,6 +31,7 @@ def relative(page: Path) -> str:
         "docs/effects/index.md",
         "docs/effects/metrics.md",
         "docs/guide/augmentation.md",
+        "docs/guide/evaluate.md",
         "docs/guide/python.md",
         "docs/guide/training.md",
         "docs/models/sparse-htdemucs.md",
