@@ -30,6 +30,7 @@ def relative(page: Path) -> str:
         "README.md",
         "docs/effects/index.md",
         "docs/effects/metrics.md",
+        "docs/effects/pairs.md",
         "docs/guide/augmentation.md",
         "docs/guide/evaluate.md",
         "docs/guide/python.md",
