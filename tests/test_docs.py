@@ -33,6 +33,7 @@ def relative(page: Path) -> str:
         "docs/effects/pairs.md",
         "docs/guide/augmentation.md",
         "docs/guide/evaluate.md",
+        "docs/guide/data.md",
         "docs/guide/python.md",
         "docs/guide/training.md",
         "docs/models/sparse-htdemucs.md",

@@ -13,6 +13,7 @@ from audiform.cli.exit_codes import SOME_FAILED, errors_as_exit_codes
 
 if TYPE_CHECKING:
     from audiform.data.check import Report
+    from audiform.evaluation.curation import Curation
 
 #: Findings of one cause that are listed before the rest is only counted.
 LISTED = 8
@@ -153,6 +154,103 @@ def automix(
         print(f"{len(report.folders)} mixes in {out}")
         for reason, times in report.refusals.items():
             print(f"  {times} x {reason}")
+
+
+@app.command()
+def curate(
+    root: Root,
+    model: Annotated[
+        str, typer.Option("--model", "-n", help="A name of `audiform models list`, or a path.")
+    ] = "default",
+    layout: LayoutName = None,
+    mapping: Mapping = None,
+    exclusions: Exclusions = None,
+    pieces: Annotated[
+        int, typer.Option("--pieces", min=1, help="Loudest pieces of 12 s to hear of a stem.")
+    ] = 2,
+    min_own: Annotated[
+        float,
+        typer.Option(
+            "--min-own", min=0, max=1, help="Less than this under its own name: mislabelled."
+        ),
+    ] = 0.5,
+    max_leak: Annotated[
+        float,
+        typer.Option("--max-leak", min=0, max=1, help="More than this under another name: leaks."),
+    ] = 0.15,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--out", help="Write the list of what is left out, such as DIR/exclude.txt."
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Find stems that are not what their name says, by hearing them with a trained model.
+
+    Each stem alone is taken apart; shares are of the energy that comes out. A stem whose energy
+    comes out under another name is mislabelled, one with a part of another in it leaks. Stems
+    named 'other', and those that the model has no source for, are measured and not judged: map
+    the latter. The list that is written is honoured by everything that reads the dataset.
+
+    [dim]audiform data curate songs/ -o songs/exclude.txt
+    audiform data curate songs/ --model htdemucs --map guitar=other --json[/]
+    """
+    with errors_as_exit_codes():
+        from rich.console import Console
+        from rich.progress import Progress
+
+        from audiform.data.exclude import write_exclusions
+        from audiform.data.layouts import read_tracks
+        from audiform.evaluation.curation import CurationRule
+        from audiform.evaluation.curation import curate as listen
+
+        tracks = read_tracks(
+            root, layout=layout, mapping=parse_mapping(mapping), exclusions=exclusions
+        )
+        with Progress(console=Console(stderr=True), transient=True) as progress:
+            task = progress.add_task("stems", total=None)
+
+            def on_progress(done: int, total: int) -> None:
+                progress.update(task, completed=done, total=total)
+
+            found = listen(
+                Path(model) if Path(model).is_file() else model,
+                tracks,
+                rule=CurationRule(min_own_share=min_own, max_leak_share=max_leak),
+                num_pieces=pieces,
+                on_progress=on_progress,
+            )
+        if out is not None:
+            comment = f"left out by audiform data curate --model {found.model}\n{found.rule}"
+            write_exclusions(out, found.left_out(), comment=comment)
+        if as_json:
+            print(found.to_json())
+        else:
+            _print_curation(found)
+
+
+def _print_curation(found: Curation) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    colours = {"mislabelled": "red", "leaks": "yellow", "right": "green"}
+    sources = list(found.stems[0].shares) if found.stems else []
+    table = Table(box=None, pad_edge=False)
+    for heading in ("track", "stem", *sources, "verdict"):
+        table.add_column(heading, justify="right" if heading in sources else "left")
+    for stem in found.stems:
+        verdict = f"[{colours.get(stem.verdict, 'dim')}]{stem.verdict}[/]"
+        if stem.verdict in ("mislabelled", "leaks"):
+            verdict += f" ({stem.suspect} {stem.leak_share:.2f})"
+        shares = [f"{stem.shares[source]:.2f}" for source in sources]
+        table.add_row(escape(stem.track), escape(stem.stem), *shares, verdict)
+    console = Console(highlight=False)
+    console.print(table)
+    console.print(f"\n{found.rule}")
+    for track, name in found.left_out():
+        console.print(f"left out: {escape(track)}{'' if name is None else f', {escape(name)}'}")
 
 
 def parse_mapping(texts: list[str] | None) -> dict[str, str]:

@@ -27,6 +27,13 @@ ABSENT_GAIN, ABSENT_DB = 0.15, -20.0
 #: A delay explains something if it makes the difference smaller by so much (dB).
 CLEAR_GAIN_DB = 8.0
 
+#: Where all in all it adds up, blocks that differ by this much (dB) are worth a word, of those
+#: above this share of the loudest block's energy: in a fade-out, rounding makes a difference.
+PLACE_DB, LOSSY_PLACE_DB, LOUD_BLOCK, AUDIBLE_BLOCK = -14.0, -3.0, 1e-2, 1e-6
+
+#: Gains this close to each other are one, if the mixture was mastered; what that leaves (dB).
+MASTERED_GAIN, MASTERED_DB = 0.2, -15.0
+
 #: Share of blocks that add up, from which the rest are places and not the rule.
 MOSTLY = 0.5
 
@@ -43,6 +50,9 @@ def mix_findings(scan: TrackScan) -> Iterator[Finding]:
     level = Level.error if fit.difference_db > ERROR_DB else Level.warning
     found = partial(Finding, level, track=scan.track.name)
     if fit.difference_db <= threshold:
+        places = _places(fit, LOSSY_PLACE_DB if lossy else PLACE_DB, LOUD_BLOCK, scan)
+        if places:
+            yield Finding(Level.warning, *_in_places(places), track=scan.track.name)
         return
     if fit.fitted_db <= threshold:
         yield from _gain_findings(fit, names, found)
@@ -63,12 +73,8 @@ def mix_findings(scan: TrackScan) -> Iterator[Finding]:
             "move it by that, or export all in one go",
         )
         return
-    if places := _places(fit, threshold, scan):
-        yield found(
-            "differs in places",
-            f"mixture and sum of the stems differ {places}, elsewhere they agree",
-            "listen there: a drop-out, an edit, or a stem cut short",
-        )
+    if places := _places(fit, LOSSY_PLACE_DB if lossy else threshold, AUDIBLE_BLOCK, scan):
+        yield found(*_in_places(places))
         return
     foreign = [name for name, absent in zip(names, _absent(fit), strict=True) if absent]
     if foreign:
@@ -79,6 +85,17 @@ def mix_findings(scan: TrackScan) -> Iterator[Finding]:
             "put the right file there",
         )
         return
+    if fit.fitted_db < MASTERED_DB and _is_one_gain(fit, MASTERED_GAIN):
+        middle = float(np.nanmedian(fit.gains))
+        yield Finding(
+            Level.note if lossy else Level.warning,
+            "processed mixture",
+            f"the mixture is about the sum of the stems{_gain(middle)}; what is left is at "
+            f"{fit.fitted_db:.0f} dB: it was mastered (compressed, limited) or coded for itself",
+            "without a file for it, the mixture is made from the stems",
+            track=scan.track.name,
+        )
+        return
     if lossy:
         level = Level.error if fit.difference_db > LOSSY_ERROR_DB else Level.warning
         level = level if fit.difference_db > LOSSY_WARNING_DB else Level.note
@@ -87,17 +104,16 @@ def mix_findings(scan: TrackScan) -> Iterator[Finding]:
         "does not add up",
         f"mixture and sum of the stems differ by {fit.difference_db:.0f} dB of the mixture, with "
         f"the best gains by {fit.fitted_db:.0f} dB",
-        "a stem is missing, or the mixture was mastered or coded for itself: without a file for "
-        "it, the mixture is made from the stems",
+        "a stem is missing, or something happened to the mixture: without a file for it, the "
+        "mixture is made from the stems",
         track=scan.track.name,
     )
 
 
 def _gain_findings(fit: MixFit, names: list[str], found: partial[Finding]) -> Iterator[Finding]:
     """Yield what the gains say: of all stems, or of those that differ."""
-    known = [gain for gain in fit.gains if not np.isnan(gain)]
-    middle = float(np.median(known))
-    if all(abs(gain - middle) < SAME_GAIN * abs(middle) for gain in known):
+    if _is_one_gain(fit, SAME_GAIN):
+        middle = float(np.nanmedian(fit.gains))
         yield found(
             "polarity" if middle < 0 else "gain mismatch",
             f"the mixture is the sum of the stems{_gain(middle)}",
@@ -116,7 +132,7 @@ def _gain_findings(fit: MixFit, names: list[str], found: partial[Finding]) -> It
         elif gain < 0:
             yield found(
                 "polarity",
-                f"the stem {name!r} is in the mixture with opposite polarity{_gain(gain)}",
+                f"the stem {name!r} is in the mixture with opposite polarity{_gain(-gain)}",
                 "turn it round",
             )
         else:
@@ -125,6 +141,12 @@ def _gain_findings(fit: MixFit, names: list[str], found: partial[Finding]) -> It
                 f"the stem {name!r} is in the mixture{_gain(gain)}",
                 "scale the stem",
             )
+
+
+def _is_one_gain(fit: MixFit, tolerance: float) -> bool:
+    """Whether all stems that sound have nearly the same gain in the mixture."""
+    known = fit.gains[~np.isnan(fit.gains)]
+    return known.size > 0 and bool(np.ptp(known) <= 2 * tolerance * abs(np.median(known)))
 
 
 def _absent(fit: MixFit) -> list[bool]:
@@ -141,9 +163,20 @@ def _gain(gain: float) -> str:
     return f" at {20 * np.log10(abs(gain)):+.1f} dB{turned}"
 
 
-def _places(fit: MixFit, threshold: float, scan: TrackScan) -> str:
-    """Say where the difference lies, if most of the track adds up; empty otherwise."""
-    sounding = fit.block_energy > 1e-6 * fit.block_energy.max()
+def _in_places(places: str) -> tuple[str, str, str]:
+    return (
+        "differs in places",
+        f"mixture and sum of the stems differ {places}, elsewhere they agree",
+        "listen there: a drop-out, an edit, or a stem cut short",
+    )
+
+
+def _places(fit: MixFit, threshold: float, energy_share: float, scan: TrackScan) -> str:
+    """Say where the difference lies, if most of the track adds up; empty otherwise.
+
+    Blocks count whose energy is above ``energy_share`` of the loudest one's.
+    """
+    sounding = fit.block_energy > energy_share * fit.block_energy.max(initial=0.0)
     bad = sounding & (fit.block_difference_db > threshold)
     if not bad.any() or bad.sum() > (1.0 - MOSTLY) * sounding.sum():
         return ""
