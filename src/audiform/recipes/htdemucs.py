@@ -154,7 +154,7 @@ def htdemucs_ft(source: str) -> SeparationRun:
 
 
 def htdemucs_ft_tiny() -> SeparationRun:
-    """Fine-tune for vocals what ``htdemucs-tiny`` leaves (--from): seconds on a CPU."""
+    """Fine-tune for vocals what htdemucs-tiny leaves (--from): seconds on a CPU."""
     recipe = htdemucs_ft("vocals").model_copy(update={"start": StartConfig()})
     return tiny_form(recipe, network=TINY_NETWORK)
 
@@ -191,6 +191,6 @@ def htdemucs_lora() -> SeparationRun:
 
 
 def htdemucs_lora_tiny() -> SeparationRun:
-    """Train adapters on what ``htdemucs-tiny`` leaves (--from): seconds on a CPU."""
+    """Train adapters on what htdemucs-tiny leaves (--from): seconds on a CPU."""
     recipe = htdemucs_lora().model_copy(update={"start": StartConfig()})
     return tiny_form(recipe, network=TINY_NETWORK, settings={"lora.rank": 2})

@@ -54,9 +54,9 @@ class SeparationData(BaseModel):
       the engine does before it separates.
     - ``unrelated_share``: how many groups have stems of unrelated songs from the start. These
       may also come from songs that lack a stem; such a song's ``catch_all`` is not used, for it
-      may hold what is missing. Such stems are drawn anew up to ``trials`` times where they are
-      silent, and with ``balance_db`` brought to equal loudness, times a random gain of that
-      standard deviation.
+      may hold what is missing. With ``balance_db`` such stems are brought to equal loudness,
+      times a random gain of that standard deviation.
+    - ``trials``: how often another crop is drawn where a song, or an unrelated stem, is silent.
     - ``layout``, ``mapping``: as of :func:`audiform.data.layouts.read_tracks`.
     - ``held_out``: songs that are validated on and not trained on; without any, the split of
       :mod:`audiform.data.split` decides. ``validation_seconds`` cuts the middle out of each
@@ -196,7 +196,9 @@ class StemExamples:
         rng = np.random.default_rng(int(torch.randint(2**62, (1,), generator=generator)))
         if self.aligned is None or rng.random() < self.data.unrelated_share:
             return np.stack([self._unrelated(rng) for _ in range(self.draw_size)])
-        return np.stack([self._song(self.aligned, index) for index in self._indices(draw)])
+        return np.stack(
+            [self._sounding_song(self.aligned, index, rng) for index in self._indices(draw)]
+        )
 
     def _indices(self, draw: int) -> list[int]:
         """Return the crops of a draw: each epoch goes through all, in an order of its own."""
@@ -207,6 +209,17 @@ class StemExamples:
         )
         first = place * self.draw_size
         return [int(order[(first + item) % len(order)]) for item in range(self.draw_size)]
+
+    def _sounding_song(
+        self, dataset: SegmentDataset, index: int, rng: np.random.Generator
+    ) -> Float32[np.ndarray, "source channel time"]:
+        """Return a crop, or where it is silent another one."""
+        stems = self._song(dataset, index)
+        for _ in range(self.data.trials):
+            if _rms(stems.sum(axis=0)) >= SILENT_SHARE:
+                break
+            stems = self._song(dataset, int(rng.integers(len(dataset))))
+        return stems
 
     def _song(
         self, dataset: SegmentDataset, index: int
@@ -225,13 +238,17 @@ class StemExamples:
     ) -> Float32[np.ndarray, "1 channel time"]:
         for _ in range(self.data.trials + 1):
             stem = self._song(dataset, int(rng.integers(len(dataset))))
-            rms = float(np.sqrt(np.mean(np.square(stem))))
+            rms = _rms(stem)
             if rms >= SILENT_SHARE:
                 break
         gain_db = 0.0 if self.data.balance_db is None else self.data.balance_db * rng.normal()
         if self.data.balance_db is not None and rms >= SILENT_SHARE:
             stem *= np.float32(BALANCED_RMS / rms * 10.0 ** (gain_db / 20.0))
         return stem
+
+
+def _rms(audio: Float32[np.ndarray, "*shape"]) -> float:
+    return float(np.sqrt(np.mean(np.square(audio))))
 
 
 def _with_stem(
