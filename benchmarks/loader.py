@@ -25,7 +25,7 @@ from audiform.models.demucs import Demucs, DemucsConfig
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "everything_is_free"
 STEMS = ("drums", "bass", "other", "vocals")
-SECONDS, SEGMENT_SECONDS, BATCH_SIZE = 120.0, 4.0, 4
+SECONDS, SEGMENT_SECONDS, BATCH_SIZE = 60.0, 4.0, 4
 FORMATS = {
     "wav": OutputFormat("wav", bit_depth=16),
     "flac": OutputFormat("flac", bit_depth=16),
@@ -60,7 +60,7 @@ def segments_per_second(dataset: SegmentDataset, num_workers: int) -> float:
     return count / (time.perf_counter() - started)
 
 
-def eaten_per_second(steps: int = 6) -> float:
+def eaten_per_second(steps: int = 3) -> float:
     """Return how many segments a tiny network trains on per second: forward, loss, backward."""
     network = Demucs(DemucsConfig(hidden_channels=8, depth=4, resample=False))
     mixture = torch.randn(BATCH_SIZE, 2, round(SEGMENT_SECONDS * 44100))

@@ -297,7 +297,7 @@ def _print_report(report: Report, *, show_all: bool) -> None:
             if finding.path is not None:
                 place = str(relative(finding.path, report.root))
             table.add_row(
-                escape(place), f"{escape(finding.message)} [dim]{escape(finding.cure)}[/]"
+                escape(place), f"{escape(finding.message)}; [dim]{escape(finding.cure)}[/]"
             )
         console.print(table)
         if len(shown) < len(findings):
