@@ -6,6 +6,7 @@ import inspect
 import json
 import os
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +16,9 @@ from audiform.cli.exit_codes import INTERRUPTED, errors_as_exit_codes
 
 if TYPE_CHECKING:
     from audiform.training.loop import Progress
+
+#: A run that has just begun knows no better.
+LONGEST_SHOWN_SECONDS = 1e7
 
 
 def train(
@@ -73,22 +77,20 @@ def train(
             raise ConfigError(f"there is no recipe {recipe!r}; choose one of {', '.join(RECIPES)}")
         if data is None:
             raise ConfigError("there is nothing to train on; name a folder with --data")
-        show = _Bar(recipe)
         try:
-            path = RECIPES[recipe](
-                data,
-                out or Path("runs") / recipe,
-                resume=resume,
-                start=start,
-                settings=dict(_setting(text) for text in settings or []),
-                on_progress=show.update,
-            )
+            with closing(_Bar()) as bar:
+                path = RECIPES[recipe](
+                    data,
+                    out or Path("runs") / recipe,
+                    resume=resume,
+                    start=start,
+                    settings=dict(_setting(text) for text in settings or []),
+                    on_progress=bar.update,
+                )
         except Cancelled as stopped:
             if _is_main_process():
                 print(stopped, file=sys.stderr)
             raise typer.Exit(INTERRUPTED) from None
-        finally:
-            show.close()
         if _is_main_process():
             print(path)
 
@@ -109,40 +111,37 @@ def _is_main_process() -> bool:
 
 
 class _Bar:
-    """A bar on the terminal that fills as the run goes on; it appears with the first step."""
+    """A line on the terminal, at most 80 columns wide, that appears with the first step."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import BarColumn, TextColumn
         from rich.progress import Progress as Bars
 
         self._bars = Bars(
+            BarColumn(bar_width=10),
             TextColumn("{task.description}"),
-            BarColumn(bar_width=20),
-            TextColumn("{task.fields[now]}"),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[left]}"),
             console=Console(stderr=True),
             disable=not _is_main_process(),
         )
-        self._task = self._bars.add_task(name, total=1.0, now="", left="")
+        self._task = self._bars.add_task("", total=1.0)
 
     def update(self, now: Progress) -> None:
         """Show where the run stands."""
         self._bars.start()
-        minutes, seconds = divmod(round(min(now.seconds_left, 1e8)), 60)
+        minutes, seconds = divmod(round(min(now.seconds_left, LONGEST_SHOWN_SECONDS)), 60)
         self._bars.update(
             self._task,
             completed=now.share,
-            now=(
+            description=(
                 f"epoch {now.epoch} step {now.step} loss {now.loss:.4g} "
-                f"rate {now.learning_rate:.2g} {now.items_per_second:.3g} segments/s"
+                f"rate {now.learning_rate:.1e} {now.items_per_second:.3g} segments/s "
+                f"{minutes // 60}:{minutes % 60:02}:{seconds:02} left"
             ),
-            left=f"left {minutes // 60}:{minutes % 60:02}:{seconds:02}",
         )
 
     def close(self) -> None:
-        """Leave the bar as it is."""
+        """Leave the line as it is."""
         self._bars.stop()
 
 
