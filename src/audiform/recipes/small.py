@@ -20,14 +20,13 @@ def htdemucs_small() -> SeparationRun:
     """Train a small HT Demucs on a few songs: half an hour on two CPU cores.
 
     Ours, without a published figure; what it reached: docs/guide/recipes.md. For a handful of
-    songs with stems, one of them held out (``--set data.held_out=["NAME"]``). 3 M weights at
+    songs with stems, one of them held out (``--set data.held_out=["NAME"]``). 3.5 M weights at
     22.05 kHz: half the rate is half the work, and little of a song is above 11 kHz.
 
     Where it differs from the published runs, and why (docs/log.md): weights begin as torch
-    draws them (rescaled ones diverge at 1e-3 in so small a network), no residual branches
-    (they take more than half of the time), the relative error of spectra as the loss (a
-    network that says nothing is soon the best that an absolute error knows), stems of unrelated
-    songs at like loudness, as four songs have few mixtures of their own.
+    draws them (rescaled ones diverge at 1e-3); no residual branches (they take more than half
+    of the time); the relative error of spectra as the loss (the absolute error diverges here);
+    stems of unrelated songs at like loudness, as four songs have few mixtures of their own.
     """
     return SeparationRun(
         architecture="htdemucs",
