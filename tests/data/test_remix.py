@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from audiform.data.pool import prepare_songs
+from audiform.data.layouts import read_tracks
+from audiform.data.pool import SOURCES, prepare_songs
 from audiform.data.remix import RemixConfig, RemixPool
-from audiform.data.tracks import SOURCES, find_songs
 from audiform.errors import DataError
 from tests.data.sounds import write_songs
 
@@ -13,7 +13,7 @@ from tests.data.sounds import write_songs
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pool")
-    songs = find_songs(write_songs(tmp_path_factory.mktemp("songs")))
+    songs = read_tracks(write_songs(tmp_path_factory.mktemp("songs")))
     prepare_songs(folder, songs, (0.0, 2.0))
     return folder
 

@@ -27,7 +27,11 @@ from audiform.data.render import (
     render_vocals,
 )
 from audiform.data.samples import SAMPLE_RATE, SampleLibrary
-from audiform.data.tracks import Song
+from audiform.data.segments import SegmentDataset
+from audiform.data.track import Track
+
+#: Stems of an example, in their order.
+SOURCES = ("drums", "bass", "other", "vocals")
 
 #: Full scale of a signed 16-bit sample.
 FULL_SCALE = 32767.0
@@ -77,15 +81,15 @@ def write_stem(path: Path, audio: np.ndarray) -> None:
     part.replace(path)
 
 
-def prepare_songs(folder: Path, songs: Iterable[Song], semitones: Iterable[float]) -> None:
+def prepare_songs(folder: Path, songs: Iterable[Track], semitones: Iterable[float]) -> None:
     """Write the songs' stems at each pitch (and speed: they are resampled) into the pool."""
     shifts = tuple(semitones)
     for song in songs:
-        for source in song.stems:
+        for source in (name for name in song.sources if name in SOURCES):
             paths = [folder / "songs" / song.name / f"{s:+g}" / f"{source}.npy" for s in shifts]
             if all(path.is_file() for path in paths):
                 continue
-            audio = song.read(source, sample_rate=SAMPLE_RATE).T
+            audio = _whole_stem(song, source, cache_folder=folder / "decoded")
             for path, shift in zip(paths, shifts, strict=True):
                 # Faster by 2^(n/12) = fewer samples: as if recorded at a higher rate.
                 ratio = 2.0 ** (shift / 12.0)
@@ -93,6 +97,20 @@ def prepare_songs(folder: Path, songs: Iterable[Song], semitones: Iterable[float
                 if shift:
                     moved = soxr.resample(audio, SAMPLE_RATE * ratio, SAMPLE_RATE, quality="MQ")
                 write_stem(path, moved)
+
+
+def _whole_stem(song: Track, source: str, *, cache_folder: Path) -> np.ndarray:
+    """Return a stem (time, 2)."""
+    dataset = SegmentDataset(
+        [song],
+        [source],
+        sample_rate=SAMPLE_RATE,
+        audio_channels=2,
+        segment_seconds=1.0,
+        cache_folder=cache_folder,
+    )
+    length = dataset.track_length_samples(0)
+    return dataset.read_track(0, start_samples=0, length_samples=length)[0].T
 
 
 def render_pool(

@@ -13,9 +13,8 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveFloat
 
-from audiform.data.pool import FULL_SCALE
+from audiform.data.pool import FULL_SCALE, SOURCES
 from audiform.data.samples import SAMPLE_RATE
-from audiform.data.tracks import SOURCES
 from audiform.errors import DataError
 
 #: A crop below this RMS counts as silent; another one is drawn then.

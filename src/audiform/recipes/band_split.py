@@ -33,8 +33,10 @@ from audiform.augment.spectral import (
 )
 from audiform.checkpoints.header import Licence
 from audiform.checkpoints.model_package import resolve
+from audiform.data.layouts import read_tracks
 from audiform.data.pool import (
     POOL_KINDS,
+    SOURCES,
     SUNG_STREAM,
     PoolKind,
     prepare_songs,
@@ -43,7 +45,6 @@ from audiform.data.pool import (
 from audiform.data.remix import RemixConfig, RemixPool
 from audiform.data.samples import SAMPLE_RATE, SampleLibrary
 from audiform.data.singing import SungVoices
-from audiform.data.tracks import SOURCES, find_songs
 from audiform.dsp.stft import stft
 from audiform.errors import ConfigError, DataError
 from audiform.models.band_split import BandSplit, BandSplitConfig, features
@@ -251,12 +252,16 @@ def prepare_pool(recipe: BandSplitRun, data: Path, folder: Path) -> None:
     """Decode, shift and render what the recipe trains on; what is there already is kept."""
     songs_folder = data / "songs" if (data / "songs").is_dir() else data
     try:
-        songs = find_songs(songs_folder, recipe.network.sources)
+        songs = read_tracks(songs_folder)
     except DataError:
         if not (data / "train" / "index.csv").is_file():
             raise
         songs = []
-    used = [song for song in songs if song.name not in recipe.held_out]
+    used = [
+        song
+        for song in songs
+        if song.name not in recipe.held_out and set(song.sources) & set(SOURCES)
+    ]
     prepare_songs(folder, used, recipe.pool.semitones)
     if not (data / "train" / "index.csv").is_file():
         return
