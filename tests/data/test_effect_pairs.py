@@ -17,6 +17,7 @@ from audiform.data.rooms import draw_room, reflections
 from audiform.effects import EFFECTS
 from audiform.errors import ConfigError, DataError
 from audiform.knob import settings_from_network
+from audiform.training.examples import BatchPlan, Examples, loaded
 
 RATE = 16000
 
@@ -111,6 +112,19 @@ def test_a_draw_is_named_tensors_and_depends_on_its_number_alone(name) -> None:
     assert torch.equal(draw["wet"], one_by_one)
     assert not torch.equal(draw["dry"], pairs(name, draw_size=3, seed=6)(7)["dry"])
     assert not torch.equal(draw["dry"], data(8)["dry"])
+
+
+def test_the_trainer_takes_them_and_workers_change_nothing() -> None:
+    data = pairs("compressor", draw_size=2, seed=1)
+    assert isinstance(data, Examples)
+    plan = BatchPlan(batch_size=4, draw_size=data.draw_size)
+    batches = []
+    for num_workers in (0, 1):
+        with loaded(data, plan, first_step=3, num_workers=num_workers) as parts:
+            batches.append(next(parts))
+    for name, value in batches[0].items():
+        assert torch.equal(value, batches[1][name])
+    assert torch.equal(batches[0]["wet"][2:], data(7)["wet"])
 
 
 @every_task

@@ -44,7 +44,8 @@ def recursive_filter(
     """
     length = audio.shape[-1]
     rest = length % BLOCK_SAMPLES
-    matrices = _block_matrices(*biquad.numerator.tolist(), *biquad.denominator.tolist())
+    kept = _block_matrices(*biquad.numerator.tolist(), *biquad.denominator.tolist())
+    matrices = _BlockMatrices(*(matrix.to(audio.device) for matrix in kept))
     if state is None:
         state = audio.new_zeros(*audio.shape[:-1], 2, dtype=torch.float64)
     whole, last = audio.double().split([length - rest, rest], dim=-1)

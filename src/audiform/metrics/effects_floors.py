@@ -55,7 +55,7 @@ def fitted_fir(
     spectrum = torch.fft.rfft(dry, n=n_fft)
     across = torch.fft.irfft(spectrum.conj() * torch.fft.rfft(wet, n=n_fft), n=n_fft)
     gram = _gram(dry, torch.fft.irfft(spectrum.abs().square(), n=n_fft), num_taps)
-    ridge = RIDGE * gram[0, 0].clamp(min=1e-30) * torch.eye(num_taps, dtype=torch.float64)
+    ridge = RIDGE * gram[0, 0].clamp(min=1e-30) * torch.eye(num_taps).to(gram)
     return torch.linalg.solve(gram + ridge, across[:, :num_taps].sum(dim=0))
 
 
@@ -68,7 +68,7 @@ def _gram(dry: Tensor, own: Tensor, num_taps: int) -> Float[Tensor, "taps taps"]
     lag = (torch.arange(num_taps)[:, None] - torch.arange(num_taps)).abs()
     whole = own[:, :num_taps].sum(dim=0)[lag]
     ending = dry[:, -num_taps + 1 :].flip(-1) if num_taps > 1 else dry[:, :0]
-    lost = torch.zeros(num_taps, num_taps, dtype=torch.float64)
+    lost = torch.zeros_like(whole)
     lost[1:, 1:] = torch.einsum("ci,cj->ij", ending, ending)
     for row in range(2, num_taps):
         lost[row, 1:] += lost[row - 1, :-1]

@@ -46,7 +46,7 @@ def residual_noise(
     require_equal_shapes(estimate, reference)
     error = estimate.double() - reference.double()
     power = _powers(error)
-    hz = torch.linspace(0.0, sample_rate / 2, power.shape[-1], dtype=torch.float64)
+    hz = torch.linspace(0.0, sample_rate / 2, power.shape[-1], dtype=torch.float64).to(power)
     return ResidualNoise(
         level_db=_db(error.square().mean()),
         a_weighted_db=_db((power * a_weighting(hz).square()).sum()),
@@ -127,7 +127,7 @@ def aliasing_db(
     tone = level * torch.sin(2 * math.pi * periods / length_samples * steps)
     wet = process(tone[None].float()).double()[..., length_samples:]
     power = _powers(wet)
-    is_harmonic = torch.zeros(len(power), dtype=torch.bool)
+    is_harmonic = torch.zeros_like(power, dtype=torch.bool)
     is_harmonic[periods::periods] = True
     power[0] = 0.0
     return _db(power[~is_harmonic].sum()) - _db(power[is_harmonic].sum())
