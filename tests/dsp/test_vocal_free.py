@@ -63,3 +63,21 @@ def test_leading_axes_are_apart_and_the_mask_is_left_alone() -> None:
 def test_fades_must_fit() -> None:
     with pytest.raises(ValidationError, match="no room"):
         VocalFreeConfig(min_frames=10, fade_frames=6)
+
+
+def test_with_enough_context_a_segment_has_the_stretches_of_the_whole() -> None:
+    generator = torch.Generator().manual_seed(0)
+    found = 0
+    for _ in range(200):
+        # long runs with short and long gaps, so that all rules come into play
+        lengths = torch.randint(1, 16, (60,), generator=generator)
+        lengths[1::2] = lengths[1::2] % 6 + 1
+        mask = torch.cat([torch.full((int(n),), 0.5 * (k % 2 == 0)) for k, n in enumerate(lengths)])
+        whole = open_vocal_free(mask[None, None], CONFIG)[0, 0]
+        start = int(torch.randint(CONFIG.context_frames, len(mask) - 60, (1,), generator=generator))
+        first, stop = start - CONFIG.context_frames, start + 20 + CONFIG.context_frames
+        seen = open_vocal_free(mask[None, None, first:stop], CONFIG)[0, 0]
+        centre = seen[CONFIG.context_frames : -CONFIG.context_frames]
+        torch.testing.assert_close(centre, whole[start : start + 20])
+        found += int((centre != mask[start : start + 20]).any())
+    assert found > 100

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from jaxtyping import Bool, Float
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 from torch import Tensor
 
 
@@ -20,7 +20,7 @@ class VocalFreeConfig(BaseModel):
 
     threshold: float = Field(0.05, gt=0, lt=1)
     min_frames: PositiveInt = 65
-    max_gap_frames: NonNegativeInt = 32
+    max_gap_frames: PositiveInt = 32
     fade_frames: PositiveInt = 32
 
     @model_validator(mode="after")
@@ -34,8 +34,11 @@ class VocalFreeConfig(BaseModel):
 
     @property
     def context_frames(self) -> int:
-        """Frames to see beyond a frame so that its stretch is the same as in the whole song."""
-        return self.min_frames + self.max_gap_frames
+        """Frames to see beyond a frame so that it is treated as in the whole song.
+
+        A fade may end there, of a stretch behind a gap behind another stretch.
+        """
+        return self.fade_frames + self.max_gap_frames + self.min_frames - 2
 
 
 def open_vocal_free(
