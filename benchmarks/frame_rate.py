@@ -24,6 +24,9 @@ from audiform.models.frame_transformer import FrameTransformer, FrameTransformer
 from audiform.nn.magnitude_masks import MagnitudeMaskModel
 
 PEAK_SIZE = 2048
+#: A step has the products of the forward pass once more for each of the two gradients. (torch
+#: counts those of depthwise convolutions as if they were not depthwise.)
+TRAINING_PASSES = 3
 TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -97,7 +100,8 @@ def measured(name: str, options: argparse.Namespace) -> dict[str, str | float]:
                 call = inference(model.eval().to(dtype), magnitudes.to(dtype))
             else:
                 call = training(model.train(), magnitudes, mixed=kind == "bf16")
-            flops = count_flops(call)
+            forward = count_flops(inference(model, magnitudes.to(next(model.parameters()).dtype)))
+            flops = forward if mode == "inference" else TRAINING_PASSES * forward
             before = peak_flops(dtype, clock)
             seconds = best_seconds(call, clock, options.repeats)
             peak = max(before, peak_flops(dtype, clock))
