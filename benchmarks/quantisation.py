@@ -19,7 +19,10 @@ from measure import parser, report
 
 from audiform.audio import Audio
 from audiform.checkpoints import build_model, resolve, write_checkpoint
-from audiform.data.tracks import SOURCES, find_songs
+from audiform.data.layouts import read_tracks
+from audiform.data.pool import SOURCES
+from audiform.data.segments import SegmentDataset
+from audiform.data.track import Track
 from audiform.inference.separator import Separator
 from audiform.metrics.separation import sdr
 from audiform.models.demucs import Demucs, DemucsConfig
@@ -62,12 +65,11 @@ def main() -> None:
     arguments.add_argument("--threads", type=int, default=2)
     options = arguments.parse_args()
     torch.set_num_threads(options.threads)
-    songs = [song for song in find_songs(options.songs, SOURCES) if song.name != options.held_out]
-    audio = [read(song, START_SECONDS, READ_SECONDS) for song in songs if not song.missing]
-    reference = next(
-        read(song, 0.0, None) for song in find_songs(options.test, SOURCES)
-        if song.name == options.song
-    )  # fmt: skip
+    songs = [song for song in read_tracks(options.songs) if song.name != options.held_out]
+    whole = [song for song in songs if set(SOURCES) <= set(song.sources)]
+    audio = [read(song, START_SECONDS, READ_SECONDS) for song in whole]
+    tests = read_tracks(options.test)
+    reference = next(read(song, 0.0, None) for song in tests if song.name == options.song)
 
     started = time.perf_counter()
     network, about = fresh() if options.model is None else trained(options.model)
@@ -142,15 +144,22 @@ def separated(path, mixture) -> torch.Tensor:
     return torch.stack([stems[source].samples for source in SOURCES])
 
 
-def read(song, start_seconds, duration_seconds) -> torch.Tensor:
+def read(song: Track, start_seconds: float, duration_seconds: float | None) -> torch.Tensor:
     """Return the stems of a song as (sources, channels, time)."""
+    dataset = SegmentDataset(
+        [song],
+        SOURCES,
+        sample_rate=SAMPLE_RATE,
+        audio_channels=NETWORK.audio_channels,
+        segment_seconds=1.0,
+        missing="silence",
+    )
+    length = dataset.track_length_samples(0)
+    start = min(length, int(start_seconds * SAMPLE_RATE))
+    if duration_seconds is not None:
+        length = min(length, start + int(duration_seconds * SAMPLE_RATE))
     return torch.from_numpy(
-        song.read_all(
-            SOURCES,
-            sample_rate=SAMPLE_RATE,
-            start_seconds=start_seconds,
-            duration_seconds=duration_seconds,
-        )
+        dataset.read_track(0, start_samples=start, length_samples=length - start)
     )
 
 
