@@ -18,6 +18,7 @@ from audiform.training.loop import Task, train
 from audiform.training.quantise import PseudoQuantiser, QuantiserConfig
 from audiform.training.schedule import ConstantSchedule
 from audiform.training.state import read_state
+from audiform.training.validation import Validation
 from tests.models_for_tests import TINY_HTDEMUCS, tiny_htdemucs
 from tests.training.tasks import Gains, NoiseExamples, gains_objective
 
@@ -226,6 +227,33 @@ def test_a_run_learns_bits_and_its_state_keeps_them(tmp_path):
     assert any(name.startswith("quantiser") for name in states[0])
     for name, value in states[0].items():
         assert torch.equal(value, states[1][name]), name
+
+
+def test_the_best_weights_are_packed_with_the_bits_they_were_scored_with(tmp_path):
+    scores = iter([2.0, 1.0])
+    seen = []
+
+    def validator(network):
+        seen.append(network.logits.detach().clone())
+        return Validation({"sdr": next(scores)})
+
+    config = TrainingConfig(
+        batch_size=2, max_steps=40, steps_per_epoch=1, validate_every_epochs=20, best="sdr",
+        learning_rate=0.005, schedule=ConstantSchedule(), num_workers=0, tensorboard=False,
+        quantiser=QuantiserConfig(min_size_mb=0.0, penalty=1e3),
+    )  # fmt: skip
+    task = Task(Gains(), gains_objective, NoiseExamples(), validator)
+    trained = train(task, config, folder=tmp_path)
+    saved = read_state(tmp_path / STATE_FILE)[2]
+    assert torch.equal(trained.weights["logits"], seen[0])
+    found = trained.packing["bits"]
+    assert all(torch.equal(found[name], bits) for name, bits in saved["best_bits"].items())
+    last = PseudoQuantiser(Gains(), config.quantiser)
+    last.load_state_dict(
+        {name.partition(".")[2]: value for name, value in saved["module"].items()
+         if name.startswith("quantiser.")}
+    )  # fmt: skip
+    assert any(not torch.equal(found[name], bits) for name, bits in last.bits().items())
 
 
 def test_settings_that_make_no_sense_are_refused():

@@ -178,6 +178,7 @@ class _Run:
         }
         self.counters = Counters()
         self.best_weights: dict[str, Tensor] | None = None
+        self.best_bits: dict[str, Tensor] | None = None
         self.skipped = 0
         # since the last line of the log, in seconds; clocks are no part of the state
         self.waited = self.worked = 0.0
@@ -246,7 +247,7 @@ class _Run:
             saved = tensors["averages"][name]
             average.updates = saved["updates"]
             average.values = shared_out(saved["values"], average.values)
-        self.best_weights = tensors["best"]
+        self.best_weights, self.best_bits = tensors["best"], tensors["best_bits"]
         if self.accelerator.scaler is not None and tensors["scaler"] is not None:
             self.accelerator.scaler.load_state_dict(tensors["scaler"])
 
@@ -474,6 +475,8 @@ class _Run:
         if best is None or (score > best.score if is_greater_better else score < best.score):
             self.counters.best = Best(name, score, self.counters.step, scores)
             self.best_weights = whole(self.task.network.state_dict())
+            if self.module.quantiser is not None:
+                self.best_bits = self.module.quantiser.bits()
 
     def save(self) -> None:
         """Write the state; all processes must call this."""
@@ -486,6 +489,7 @@ class _Run:
                 for name, average in self.averages.items()
             },
             "best": self.best_weights,
+            "best_bits": self.best_bits,
             "scaler": None if scaler is None else scaler.state_dict(),
         }
         if self.is_main:
@@ -504,7 +508,8 @@ class _Run:
         quantiser = self.module.quantiser
         packing: dict[str, Any] = {}
         if quantiser is not None:
-            packing = {"bits": quantiser.bits(), "group_size": quantiser.config.group_size}
+            bits = quantiser.bits() if self.best_bits is None else self.best_bits
+            packing = {"bits": bits, "group_size": quantiser.config.group_size}
         averages = [(name, average) for name, average in self.averages.items() if average.updates]
         if counters.best is not None and self.best_weights is not None:
             weights, candidate = self.best_weights, counters.best.candidate
