@@ -78,7 +78,7 @@ def reverb(
 
 
 def _room(sample_rate: int, decay_seconds: float, damping: float, like: Tensor) -> _Room:
-    delays = tuple(round(ms * sample_rate / 1000.0) for ms in LINES_MS)
+    delays = tuple(max(1, round(ms * sample_rate / 1000.0)) for ms in LINES_MS)
     seconds = torch.tensor(delays, dtype=torch.float64) / sample_rate
     low = 10.0 ** (-3.0 * seconds / decay_seconds)
     high = 10.0 ** (-3.0 * seconds / (decay_seconds * (1.0 - damping)))
