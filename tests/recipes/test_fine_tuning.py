@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+import os
+import socket
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -99,6 +104,43 @@ def test_an_adapter_and_its_base_make_the_checkpoint_of_the_run(base, songs, tmp
     assert torch.equal(trained[name], kept[name])
     name = "transformer.waveform_layers.0.feed_forward.expand.weight"
     assert not torch.equal(trained[name], kept[name])
+
+
+@pytest.mark.slow  # three programs that start
+def test_two_processes_train_the_adapters_of_one(base, tmp_path) -> None:
+    songs = write_songs(tmp_path / "songs")
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(found.getsockname()[1])}
+
+    def start(folder: str, **environment: str) -> subprocess.Popen[str]:
+        command = f"-m audiform train htdemucs-lora-tiny --data {songs} -o {tmp_path / folder}"
+        settings = (
+            'data.held_out=["three"]',
+            "training.batch_size=4",
+            "network.transformer_dropout=0",
+        )
+        options = [word for setting in settings for word in ("--set", setting)]
+        return subprocess.Popen(
+            [sys.executable, *command.split(), "--from", str(base), *options],
+            env={**os.environ, "ACCELERATE_USE_CPU": "true", **environment},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    pair = [
+        start("two", RANK=rank, LOCAL_RANK=rank, WORLD_SIZE="2", LOCAL_WORLD_SIZE="2", **address)
+        for rank in ("0", "1")
+    ]
+    for process in (*pair, start("one")):
+        _, errors = process.communicate(timeout=600)
+        assert process.returncode == 0, errors
+    two, one = (
+        read_adapter(tmp_path / name / "adapter.safetensors").state for name in ("two", "one")
+    )
+    assert two.keys() == one.keys()
+    for name in one:
+        torch.testing.assert_close(two[name], one[name], atol=1e-5, rtol=1e-3)
 
 
 def test_what_a_run_cannot_begin_with_is_told(base) -> None:
