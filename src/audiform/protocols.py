@@ -4,6 +4,9 @@ A model takes audio and gives audio, in three steps: ``analyse`` (STFT, normalis
 ``core`` (the network alone: plain tensors in and out, what a backend compiles) and
 ``synthesise``. Its :class:`SeparationSpec` says how the engine cuts a track into segments
 and joins the results.
+
+An effect with knobs takes dry audio and the positions of its knobs and gives wet audio, whole
+or block by block with a state in between. Its :class:`EffectSpec` says what blocks it takes.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from audiform.dsp.level import Normalisation
+from audiform.knob import Knob
 
 
 @runtime_checkable
@@ -154,4 +158,69 @@ class SeparationModel(Protocol):
         self, mixture: Float[Tensor, "batch channels time"]
     ) -> Float[Tensor, "batch sources channels time"]:
         """Run the three steps."""
+        ...
+
+
+@dataclass(frozen=True)
+class EffectSpec:
+    """What a learned effect tells the engine and the trainer about itself.
+
+    ``context_samples``: how much dry audio before a sample the wet one depends on, its look-back;
+    what a state remembers beyond it fades slowly. ``block_samples``: the length of a block is a
+    multiple of it. ``latency_samples``: how much later than dry audio wet audio comes out of
+    :meth:`EffectModel.step`.
+    """
+
+    sample_rate: int
+    audio_channels: int
+    knobs: tuple[Knob, ...]
+    context_samples: int
+    block_samples: int = 1
+    latency_samples: int = 0
+
+
+#: What an effect remembers between two blocks: plain tensors, so that an exported network can
+#: have them as inputs and outputs. The first axis of each is the batch.
+EffectState = tuple[Tensor, ...]
+
+
+@runtime_checkable
+class EffectModel(Protocol):
+    """A network that has learned an effect with knobs, or without.
+
+    Knobs are one number each in the network's range (:meth:`audiform.knob.Knob.to_network`), in
+    the order of ``spec.knobs``.
+    """
+
+    @property
+    def spec(self) -> EffectSpec:
+        """What the engine must know."""
+        ...
+
+    def __call__(
+        self, dry: Float[Tensor, "batch channels time"], knobs: Float[Tensor, "batch knob"]
+    ) -> Float[Tensor, "batch channels time"]:
+        """Return what ``dry`` becomes, undelayed, at its length; silence lies before it."""
+        ...
+
+    def predict(
+        self, dry: Float[Tensor, "batch channels time"], knobs: Float[Tensor, "batch knob"]
+    ) -> Float[Tensor, "batch channels wet_time"]:
+        """Return what all of ``dry`` but its look-back and look-ahead becomes: for training.
+
+        ``dry`` has ``context_samples``, a multiple of ``block_samples``, ``latency_samples``.
+        """
+        ...
+
+    def initial_state(self, batch_size: int = 1) -> EffectState:
+        """Return the state before the first block: silence."""
+        ...
+
+    def step(
+        self,
+        block: Float[Tensor, "batch channels time"],
+        knobs: Float[Tensor, "batch knob"],
+        state: EffectState,
+    ) -> tuple[Float[Tensor, "batch channels time"], EffectState]:
+        """Take the next block and the state before it; return wet audio and the state after."""
         ...
