@@ -56,9 +56,7 @@ class PublishedLayout(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         shape = {"kernel_size": N_FFT, "stride": HOP, "bias": False}
-        self.analysis = nn.ModuleList(
-            nn.Conv1d(1, N_FFT, padding=N_FFT, **shape) for _ in range(2)
-        )
+        self.analysis = nn.ModuleList(nn.Conv1d(1, N_FFT, padding=N_FFT, **shape) for _ in range(2))
         self.synthesis = nn.ModuleList(nn.ConvTranspose1d(N_FFT, 1, **shape) for _ in range(2))
         self.magnitude_path = PublishedAutoencoder()
         self.phase_path = PublishedAutoencoder()

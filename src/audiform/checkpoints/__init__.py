@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     )
     from audiform.checkpoints.header import CheckpointHeader, Licence
     from audiform.checkpoints.import_demucs import read_demucs
+    from audiform.checkpoints.import_signaltrain import read_signaltrain
     from audiform.checkpoints.model_package import (
         Member,
         ModelPackage,
@@ -51,6 +52,7 @@ _PUBLIC = {
     "read_any": "model_package",
     "read_checkpoint": "file",
     "read_demucs": "import_demucs",
+    "read_signaltrain": "import_signaltrain",
     "resolve": "model_package",
     "verify": "model_package",
     "write_checkpoint": "file",
@@ -75,6 +77,7 @@ __all__ = [
     "read_any",
     "read_checkpoint",
     "read_demucs",
+    "read_signaltrain",
     "resolve",
     "verify",
     "write_checkpoint",

@@ -23,8 +23,10 @@ from torch.overrides import TorchFunctionMode
 from audiform import models
 from audiform.checkpoints.header import (
     ADAPTER_KEY,
+    EFFECT_VERSION,
     FORMAT_VERSION,
     METADATA_KEY,
+    PACKED_VERSION,
     PLAIN_VERSION,
     CheckpointHeader,
     Licence,
@@ -32,6 +34,8 @@ from audiform.checkpoints.header import (
 from audiform.checkpoints.packed_weights import pack_state, unpack_state
 from audiform.checkpoints.safetensors_metadata import read_safetensors_metadata
 from audiform.errors import CheckpointError
+from audiform.knob import Knob
+from audiform.protocols import EffectSpec
 
 #: What a network may allocate while it is built, besides its weights: windows, tables.
 BUILDING_BYTES = 256 * 2**20
@@ -170,7 +174,8 @@ def write_checkpoint(
     architecture: str,
     config: BaseModel,
     state: Mapping[str, Tensor],
-    sources: Iterable[str],
+    sources: Iterable[str] = (),
+    knobs: Iterable[Knob] | None = None,
     sample_rate: int,
     licence: Licence | None = None,
     scores: Mapping[str, Any] | None = None,
@@ -181,6 +186,7 @@ def write_checkpoint(
 ) -> Path:
     """Write a checkpoint: aside first, then under its name, so that no half file has it.
 
+    ``sources`` are a separator's; an effect has ``knobs`` instead, or an empty list of them.
     ``half`` stores floating-point tensors as float16 (half the size; they are read back as
     float32); a weight that float16 cannot hold is an error. ``bits`` packs the tensors that
     it names: for each group of ``group_size`` consecutive weights, how many bits a weight
@@ -192,10 +198,11 @@ def write_checkpoint(
         state, quantisation = pack_state(state, bits, group_size=group_size, path=path)
     try:
         header = CheckpointHeader(
-            format_version=PLAIN_VERSION if quantisation is None else FORMAT_VERSION,
+            format_version=_version(packed=quantisation is not None, effect=knobs is not None),
             architecture=architecture,
             config=config.model_dump(mode="json"),
             sources=tuple(sources),
+            knobs=None if knobs is None else _as_written(knobs),
             sample_rate=sample_rate,
             licence=licence or Licence(),
             scores=dict(scores or {}),
@@ -212,6 +219,17 @@ def write_checkpoint(
     tensors = {name: _stored(name, tensor, half=half, path=path) for name, tensor in state.items()}
     write_aside(path, save(tensors, metadata={METADATA_KEY: text}))
     return path
+
+
+def _version(*, packed: bool, effect: bool) -> int:
+    """Return the oldest version of the format that has what is used."""
+    if effect:
+        return EFFECT_VERSION
+    return PACKED_VERSION if packed else PLAIN_VERSION
+
+
+def _as_written(knobs: Iterable[Knob]) -> tuple[dict[str, Any], ...]:
+    return tuple(knob.model_dump(mode="json") for knob in knobs)
 
 
 def write_aside(path: Path, content: bytes) -> None:
@@ -295,13 +313,14 @@ class _AllocationLimit(TorchFunctionMode):
 
 
 def _check_spec(model: Any, checkpoint: Checkpoint) -> None:
-    header = checkpoint.header
-    stated = (tuple(header.sources), header.sample_rate)
-    built = (tuple(model.spec.sources), model.spec.sample_rate)
+    header, spec = checkpoint.header, model.spec
+    effect = isinstance(spec, EffectSpec)
+    stated: tuple[Any, int] = (header.knobs if effect else header.sources, header.sample_rate)
+    built = (_as_written(spec.knobs) if effect else tuple(spec.sources), spec.sample_rate)
     if stated != built:
         raise CheckpointError(
-            f"says it has the sources {stated[0]} at {stated[1]} Hz, but its configuration "
-            f"gives {built[0]} at {built[1]} Hz; write the file anew",
+            f"says it has the {'knobs' if effect else 'sources'} {stated[0]} at {stated[1]} Hz, "
+            f"but its configuration gives {built[0]} at {built[1]} Hz; write the file anew",
             path=checkpoint.path,
         )
 

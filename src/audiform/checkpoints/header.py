@@ -17,10 +17,14 @@ from pydantic import (
 )
 
 #: The newest version of the format that this package reads.
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
-#: The version that is written where no weight is packed, so that older readers can read it.
+#: The version that is written where nothing newer is used, so that older readers can read it.
 PLAIN_VERSION = 1
+
+#: The versions that packed weights and effects came with.
+PACKED_VERSION = 2
+EFFECT_VERSION = 3
 
 #: Under this key of the safetensors metadata the header stands, as JSON.
 METADATA_KEY = "audiform"
@@ -79,14 +83,19 @@ class Quantisation(BaseModel):
 
 
 class CheckpointHeader(BaseModel):
-    """What a checkpoint says about itself, besides its tensors."""
+    """What a checkpoint says about itself, besides its tensors.
+
+    A separator has ``sources``; an effect has ``knobs`` (none, one or more), each as
+    :class:`audiform.knob.Knob` is written.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 
     format_version: int = PLAIN_VERSION
     architecture: str
     config: dict[str, Any]
-    sources: tuple[str, ...]
+    sources: tuple[str, ...] = ()
+    knobs: tuple[dict[str, Any], ...] | None = None
     sample_rate: int = Field(gt=0)
     licence: Licence = Licence()
     scores: dict[str, Any] = {}
@@ -95,8 +104,18 @@ class CheckpointHeader(BaseModel):
 
     @model_validator(mode="after")
     def _known_to_the_version(self) -> CheckpointHeader:
-        if self.quantisation is not None and self.format_version < 2:
-            raise ValueError("quantisation came with format version 2")
+        if self.quantisation is not None and self.format_version < PACKED_VERSION:
+            raise ValueError(f"quantisation came with format version {PACKED_VERSION}")
+        if self.knobs is not None and self.format_version < EFFECT_VERSION:
+            raise ValueError(f"knobs came with format version {EFFECT_VERSION}")
+        return self
+
+    @model_validator(mode="after")
+    def _separator_or_effect(self) -> CheckpointHeader:
+        if self.knobs is None and not self.sources:
+            raise ValueError("there are neither sources, of a separator, nor knobs, of an effect")
+        if self.knobs is not None and self.sources:
+            raise ValueError("there are both sources, of a separator, and knobs, of an effect")
         return self
 
     @model_serializer(mode="wrap")
@@ -104,4 +123,5 @@ class CheckpointHeader(BaseModel):
         values = serialise(self)
         if self.quantisation is None:
             del values["quantisation"]
+        del values["knobs" if self.knobs is None else "sources"]
         return values

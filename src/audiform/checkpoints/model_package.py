@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from audiform.checkpoints.header import CheckpointHeader
 
 #: Suffixes of files that hold one network.
-NETWORK_SUFFIXES = (".safetensors", ".th")
+NETWORK_SUFFIXES = (".safetensors", ".th", ".tar")
+SIGNALTRAIN_SUFFIX = ".tar"
 BAG_SUFFIXES = (".yaml", ".yml")
 
 
@@ -104,10 +105,11 @@ def resolve(
 ) -> ModelPackage:
     """Find a model: a name of the catalogue, a released signature, or a path.
 
-    A path is a ``.safetensors`` (ours or the hub's), a ``.th``, a bag's ``.yaml``, or a
-    folder with one bag. With ``repo``, names and signatures are looked up in that folder
-    and nowhere else. A text that is both a name and a path is the name; ``./`` in front
-    makes it a path. Nothing is fetched or loaded before a member is asked for.
+    A path is a ``.safetensors`` (ours or the hub's), a ``.th``, SignalTrain's ``.tar``,
+    a bag's ``.yaml``, or a folder with one bag. With ``repo``, names and signatures are
+    looked up in that folder and nowhere else. A text that is both a name and a path is the
+    name; ``./`` in front makes it a path. Nothing is fetched or loaded before a member is
+    asked for.
     """
     package = _find(name_or_path, repo=repo, offline=offline, on_progress=on_progress)
     if package.entry is not None:
@@ -195,8 +197,11 @@ def read_any(path: str | Path) -> Checkpoint:
     """Read a file of any supported format as one of our checkpoints."""
     from audiform.checkpoints.file import read_checkpoint
     from audiform.checkpoints.import_demucs import read_demucs
+    from audiform.checkpoints.import_signaltrain import read_signaltrain
 
     path = Path(path)
+    if path.suffix == SIGNALTRAIN_SUFFIX:
+        return read_signaltrain(path)
     return read_demucs(path) if _is_published(path) else read_checkpoint(path)
 
 
@@ -204,8 +209,11 @@ def read_any_header(path: str | Path) -> CheckpointHeader:
     """Return what a file of any supported format says about itself, without its weights."""
     from audiform.checkpoints.file import read_header
     from audiform.checkpoints.import_demucs import read_demucs_header
+    from audiform.checkpoints.import_signaltrain import read_signaltrain_header
 
     path = Path(path)
+    if path.suffix == SIGNALTRAIN_SUFFIX:
+        return read_signaltrain_header(path)
     return read_demucs_header(path) if _is_published(path) else read_header(path)
 
 
@@ -230,7 +238,7 @@ def convert(source: str | Path, target: str | Path, *, half: bool | None = None)
     from audiform.checkpoints.file import build_model, is_half_precise, write_checkpoint
 
     checkpoint = read_any(source)
-    build_model(checkpoint)
+    network: Any = build_model(checkpoint)
     header = checkpoint.header
     return write_checkpoint(
         target,
@@ -238,6 +246,7 @@ def convert(source: str | Path, target: str | Path, *, half: bool | None = None)
         config=checkpoint.config,
         state=checkpoint.state,
         sources=header.sources,
+        knobs=None if header.knobs is None else network.spec.knobs,
         sample_rate=header.sample_rate,
         licence=header.licence,
         scores=header.scores,

@@ -207,7 +207,10 @@ _INERT = frozenset(
         "datetime.timedelta",
         "diffq.diffq.DiffQuantizer",
         "diffq.uniform.UniformQuantizer",
+        "numpy._core.multiarray._reconstruct",
+        "numpy.core.multiarray._reconstruct",
         "numpy.dtype",
+        "numpy.ndarray",
         "omegaconf.base.ContainerMetadata",
         "omegaconf.base.Metadata",
         "omegaconf.dictconfig.DictConfig",
@@ -263,8 +266,8 @@ def read_pickle(stream: io.BytesIO, *, path: Path) -> Any:
         return _Machine().run(stream)
     except Refused as refusal:
         raise CheckpointError(
-            f"holds {refusal}, which no Demucs package needs; the file was refused and nothing "
-            "of it was run. Use the file as it was released, or a .safetensors one",
+            f"holds {refusal}, which no published checkpoint needs; the file was refused and "
+            "nothing of it was run. Use the file as it was released, or a .safetensors one",
             path=path,
         ) from None
     except Exception as error:  # of a malformed pickle: any of a dozen kinds

@@ -133,7 +133,9 @@ def verify(name: Name, repo: Repo = None) -> None:
 
 @app.command("import")
 def import_(
-    file: Annotated[Path, typer.Argument(help="A .th package of Demucs, or its hub's file.")],
+    file: Annotated[
+        Path, typer.Argument(help="A .th package of Demucs, its hub's file, a .tar of SignalTrain.")
+    ],
     out: Annotated[Path, typer.Option("-o", "--out", help="The .safetensors to write.")],
 ) -> None:
     """Convert a checkpoint of another program into a file of ours."""

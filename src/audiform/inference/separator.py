@@ -104,7 +104,12 @@ class Separator:
         self._restore_offset = restore_offset
         self._loaded: dict[int, _LoadedMember] = {}
         stated = self._stated()
-        self.sources: tuple[str, ...] = stated.sources
+        self.sources: tuple[str, ...] = getattr(stated, "sources", ())
+        if not self.sources:
+            raise ConfigError(
+                f"{self.name!r} is an effect and takes nothing apart; give the name of a "
+                "separator (`audiform models list`)"
+            )
         self.sample_rate: int = stated.sample_rate
         self._half_shift = shifts == "half"
         self._delays = shift_delays(

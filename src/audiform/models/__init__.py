@@ -11,8 +11,14 @@ from audiform.models.band_split import BandSplit, BandSplitConfig
 from audiform.models.demucs import Demucs, DemucsConfig
 from audiform.models.frame_primer import FramePrimer, FramePrimerConfig
 from audiform.models.frame_transformer import FrameTransformer, FrameTransformerConfig
+from audiform.models.gain_tcn import GainTCN, GainTCNConfig
 from audiform.models.hdemucs import HDemucs, HDemucsConfig
 from audiform.models.htdemucs import HTDemucs, HTDemucsConfig
+from audiform.models.signaltrain import SignalTrain, SignalTrainConfig
+from audiform.models.signaltrain_attention import (
+    SignalTrainAttention,
+    SignalTrainAttentionConfig,
+)
 
 
 class ModelEntry(NamedTuple):
@@ -28,6 +34,9 @@ MODELS: dict[str, ModelEntry] = {
     "demucs": ModelEntry(DemucsConfig, Demucs),
     "frame-primer": ModelEntry(FramePrimerConfig, FramePrimer),
     "frame-transformer": ModelEntry(FrameTransformerConfig, FrameTransformer),
+    "gain-tcn": ModelEntry(GainTCNConfig, GainTCN),
     "hdemucs": ModelEntry(HDemucsConfig, HDemucs),
     "htdemucs": ModelEntry(HTDemucsConfig, HTDemucs),
+    "signaltrain": ModelEntry(SignalTrainConfig, SignalTrain),
+    "signaltrain-attention": ModelEntry(SignalTrainAttentionConfig, SignalTrainAttention),
 }

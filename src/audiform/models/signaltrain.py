@@ -9,9 +9,9 @@ With :meth:`SignalTrainConfig.published` it computes what that computes. Four op
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 from torch import Tensor
 
 from audiform.knob import Knob
@@ -44,7 +44,7 @@ class SignalTrainConfig(BaseModel):
 
     knobs: tuple[Knob, ...] = ()
     sample_rate: PositiveInt = 44100
-    n_fft: PositiveInt = 1024
+    n_fft: Annotated[int, Field(ge=4, le=4096)] = 1024
     hop_length: PositiveInt = 384
     chunk_samples: PositiveInt = 8192
     shrink_factor: PositiveInt = 4

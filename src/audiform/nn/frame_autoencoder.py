@@ -6,6 +6,8 @@ neural networks", 2019, arXiv:1905.11928.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -32,11 +34,9 @@ class FrameAutoencoder(nn.Module):
         super().__init__()
         widths = [rank, rank // REDUCTION, rank // REDUCTION**2, rank // REDUCTION**2]
         down, up = [num_frames, *widths], [*widths[::-1], output_frames]
-        self.encode = nn.ModuleList(
-            nn.Linear(a, b) for a, b in zip(down[:-1], down[1:], strict=True)
-        )
+        self.encode = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(down))
         self.add_knobs = nn.Linear(widths[-1] + num_knobs, widths[-1])
-        self.decode = nn.ModuleList(nn.Linear(a, b) for a, b in zip(up[:-1], up[1:], strict=True))
+        self.decode = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(up))
         self.bounded = bounded
         for layer in (*self.encode, self.add_knobs, *self.decode):
             nn.init.xavier_normal_(layer.weight)

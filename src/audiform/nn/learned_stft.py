@@ -57,6 +57,11 @@ class LearnedSTFT(nn.Module):
     same start, gradients and Adam's steps are the same.
     """
 
+    analysis: Tensor
+    window: Tensor
+    synthesis_window: Tensor
+    times: Tensor
+
     def __init__(
         self, *, n_fft: int, hop_length: int, transforms: Transforms, all_bins: bool
     ) -> None:

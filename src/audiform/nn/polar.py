@@ -53,7 +53,7 @@ class _ToPolar(torch.autograd.Function):
         return magnitude, phase
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, of_magnitude: Tensor, of_phase: Tensor) -> tuple[Tensor, Tensor]:
         real, imaginary, magnitude = ctx.saved_tensors
         outwards = of_magnitude / magnitude
@@ -72,7 +72,7 @@ class _FromPolar(torch.autograd.Function):
         return magnitude * cosine, magnitude * sine
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, of_real: Tensor, of_imaginary: Tensor) -> tuple[Tensor, Tensor]:
         magnitude, cosine, sine = ctx.saved_tensors
         of_magnitude = (of_real * cosine).addcmul_(of_imaginary, sine)

@@ -1,0 +1,187 @@
+"""SignalTrain with attention: what each frame does to the sound depends on all that was heard.
+
+In SignalTrain (arXiv:1905.11928) every bin is treated by its own frames alone, so no bin knows
+how loud the others are, or were a second ago. Here each frame also becomes one token, made of
+the levels of all bins; the frames that are answered look back at all tokens, near ones one by
+one, far ones in groups; and what they find is a gain and a turn of phase for each bin, added to
+what the bin's own autoencoder says, before the ELU. Knobs are added to every token, and scale
+and shift what is looked for.
+
+S. Hawley reported attention inside SignalTrain in a talk (2020) without publishing a network:
+this one is our own.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from torch import Tensor, nn
+
+from audiform.knob import Knob
+from audiform.nn.chunked_effect import ChunkedEffect, ChunkFrames
+from audiform.nn.frame_autoencoder import FrameAutoencoder
+from audiform.nn.learned_stft import LearnedSTFT, Transforms
+from audiform.nn.newest_attention import NewestBlock, age_code, near_and_far
+from audiform.nn.polar import from_polar, to_polar
+from audiform.protocols import EffectSpec
+
+#: Added to a magnitude before its logarithm: -80 dB.
+LEVEL_FLOOR = 1e-4
+
+#: The logarithm of a magnitude times this is between about -2 and 0.5.
+LEVEL_SCALE = 0.2
+
+
+class SignalTrainAttentionConfig(BaseModel):
+    """Hyper-parameters of :class:`SignalTrainAttention`.
+
+    - ``chunk_samples``, ``shrink_factor``, ``rank``, ``transforms``: as in SignalTrain; a chunk
+      may be seconds long.
+    - ``near_frames``: the newest frames, which are keys one by one and what the autoencoders
+      see; ``far_group``: so many older ones make one key together.
+    - ``token_channels``, ``num_heads``, ``num_blocks``: of the attention.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    knobs: tuple[Knob, ...] = ()
+    sample_rate: PositiveInt = 44100
+    n_fft: Annotated[int, Field(ge=4, le=4096)] = 1024
+    hop_length: PositiveInt = 384
+    chunk_samples: PositiveInt = 32768
+    shrink_factor: PositiveInt = 16
+    rank: PositiveInt = 64
+    transforms: Transforms = "dual"
+    near_frames: PositiveInt = 25
+    far_group: PositiveInt = 8
+    token_channels: PositiveInt = 64
+    num_heads: PositiveInt = 4
+    num_blocks: PositiveInt = 2
+
+    @model_validator(mode="after")
+    def _check(self) -> SignalTrainAttentionConfig:
+        if self.n_fft % 2:
+            raise ValueError(f"n_fft must be even, got {self.n_fft}")
+        if self.rank % 4:
+            raise ValueError(f"rank must be a multiple of 4, got {self.rank}")
+        if self.token_channels % (2 * self.num_heads):
+            raise ValueError(
+                f"token_channels {self.token_channels} must be a multiple of twice num_heads "
+                f"{self.num_heads}"
+            )
+        if problem := self.frames.problem():
+            raise ValueError(problem)
+        if not self.frames.output_frames <= self.near_frames <= self.frames.num_frames:
+            raise ValueError(
+                f"near_frames {self.near_frames} must lie between the "
+                f"{self.frames.output_frames} frames of the output and the "
+                f"{self.frames.num_frames} of the chunk"
+            )
+        return self
+
+    @property
+    def frames(self) -> ChunkFrames:
+        """How a chunk is cut into frames."""
+        return ChunkFrames(
+            n_fft=self.n_fft,
+            hop_length=self.hop_length,
+            chunk_samples=self.chunk_samples,
+            shrink_factor=self.shrink_factor,
+            look_ahead=True,
+        )
+
+
+class FrameAttender(nn.Module):
+    """From the magnitudes of all frames to a gain and a phase for each bin of the newest."""
+
+    def __init__(self, config: SignalTrainAttentionConfig) -> None:
+        super().__init__()
+        self.config = config
+        width, num_bins, num_knobs = (
+            config.token_channels,
+            config.n_fft // 2 + 1,
+            len(config.knobs),
+        )
+        self.embed = nn.Linear(num_bins, width)
+        self.add_knobs = nn.Linear(num_knobs, width, bias=False) if num_knobs else None
+        self.blocks = nn.ModuleList(
+            NewestBlock(width, num_heads=config.num_heads, num_settings=num_knobs)
+            for _ in range(config.num_blocks)
+        )
+        self.norm = nn.LayerNorm(width)
+        self.head = nn.Linear(width, 2 * num_bins)
+
+    def forward(
+        self, magnitude: Float[Tensor, "batch bin frame"], knobs: Float[Tensor, "batch knob"]
+    ) -> tuple[Float[Tensor, "batch bin output_frame"], Float[Tensor, "batch bin output_frame"]]:
+        """Return what is added to the gain and to the phase of each bin."""
+        config = self.config
+        level = LEVEL_SCALE * (magnitude + LEVEL_FLOOR).log().transpose(1, 2)
+        tokens = self.embed(level)
+        if self.add_knobs is not None:
+            tokens = tokens + self.add_knobs(knobs)[:, None]
+        memory, ages = near_and_far(tokens, near_frames=config.near_frames, group=config.far_group)
+        memory = memory + age_code(ages, config.token_channels)
+        queries = memory[:, : config.frames.output_frames]
+        for block in self.blocks:
+            queries = block(queries, memory, knobs)
+        gain, phase = self.head(self.norm(queries.flip(1))).transpose(1, 2).chunk(2, dim=1)
+        return gain, phase
+
+
+class SignalTrainAttention(ChunkedEffect):
+    """Learned effect with knobs; see the module's text."""
+
+    def __init__(self, config: SignalTrainAttentionConfig) -> None:
+        super().__init__(config.frames)
+        self.config = config
+        self.stft = LearnedSTFT(
+            n_fft=config.n_fft,
+            hop_length=config.hop_length,
+            transforms=config.transforms,
+            all_bins=False,
+        )
+        self.attender = FrameAttender(config)
+        self.magnitude_path, self.phase_path = (
+            FrameAutoencoder(
+                num_frames=config.near_frames,
+                output_frames=config.frames.output_frames,
+                num_knobs=len(config.knobs),
+                rank=config.rank,
+                bounded=False,
+            )
+            for _ in range(2)
+        )
+
+    @property
+    def spec(self) -> EffectSpec:
+        """What the engine must know."""
+        return EffectSpec(
+            sample_rate=self.config.sample_rate,
+            audio_channels=1,
+            knobs=self.config.knobs,
+            context_samples=self.frames.context_samples,
+            block_samples=self.frames.output_samples,
+            latency_samples=self.frames.latency_samples,
+        )
+
+    def core(self, chunks: Tensor, knobs: Tensor) -> tuple[Tensor, ...]:
+        """Return the wet end of each chunk, and the magnitudes of what was added to the dry one.
+
+        ``chunks``: (batch, chunk and look-ahead). ``knobs``: (batch, knob), in the network's
+        range. The magnitudes, (batch, bin, output frame), are for a loss that keeps them small.
+        """
+        frames = self.frames
+        real, imaginary = self.stft.analyse(chunks, num_frames=frames.num_frames)
+        magnitude, phase = to_polar(real, imaginary)
+        gain, turn = self.attender(magnitude, knobs)
+        near, used = slice(-self.config.near_frames, None), slice(-frames.output_frames, None)
+        gain = F.elu(gain + self.magnitude_path(magnitude[..., near], knobs))
+        turn = turn + self.phase_path(phase[..., near], knobs)
+        new_magnitude = gain * magnitude[..., used]
+        added = self.stft.synthesise(*from_polar(new_magnitude, turn + phase[..., used]))
+        start = frames.context_samples
+        return chunks[:, start : start + frames.output_samples] + added, new_magnitude
