@@ -23,17 +23,21 @@ KEYS = Path(__file__).parent / "contracts" / "state_keys.json"
 
 def make(name: str) -> None:
     """Freeze a tiny network: its weights, an input and the output."""
-    from tests.contracts.test_models import build, music
+    from tests.contracts import test_effect_models, test_models
 
-    network = build(name)
-    mixture = music(network.spec.segment_samples)
-    with torch.inference_mode():
-        stems = network(mixture)
+    if MODELS[name].is_effect:
+        network = test_effect_models.build(name)
+        inputs = {"dry": test_effect_models.play(500), "knobs": test_effect_models.settings(1)}
+        output = "wet"
+    else:
+        network = test_models.build(name)
+        inputs = {"mixture": test_models.music(network.spec.segment_samples)}
+        output = "stems"
     state = {f"state.{key}": value.half() for key, value in network.state_dict().items()}
     network.load_state_dict({key[6:]: value.float() for key, value in state.items()})
     with torch.inference_mode():
-        stems = network(mixture)
-    save_file({**state, "mixture": mixture, "stems": stems.half()}, FOLDER / f"{name}.safetensors")
+        found = network(*inputs.values())
+    save_file({**state, **inputs, output: found.half()}, FOLDER / f"{name}.safetensors")
     keys = json.loads(KEYS.read_text()) if KEYS.exists() else {}
     keys[name] = {key: list(value.shape) for key, value in network.state_dict().items()}
     KEYS.write_text(json.dumps(keys, indent=1) + "\n")

@@ -9,12 +9,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from audiform.dsp.level import MonoDeviation, NoStatistic
+from audiform.knob import Knob
 from audiform.models.band_split import BandSplitConfig
 from audiform.models.demucs import DemucsConfig
 from audiform.models.frame_primer import FramePrimerConfig
 from audiform.models.frame_transformer import FrameTransformerConfig
+from audiform.models.gain_tcn import GainTCNConfig
 from audiform.models.hdemucs import HDemucsConfig
 from audiform.models.htdemucs import HTDemucs, HTDemucsConfig
+from audiform.models.signaltrain import SignalTrainConfig
+from audiform.models.signaltrain_attention import SignalTrainAttentionConfig
 from audiform.protocols import Analysis, CentreCrop, OverlapAdd, SeparationSpec
 
 SOURCES = ("drums", "bass", "other", "vocals")
@@ -91,6 +95,33 @@ TINY_FRAME_PRIMER = FramePrimerConfig(
     num_heads=2,
     feed_forward_width=16,
     position_reach=6,
+)
+
+KNOBS = (
+    Knob(name="threshold_db", unit="dB", minimum=-30.0, maximum=0.0, default=-10.0),
+    Knob(name="release_ms", unit="ms", minimum=1.0, maximum=1000.0, default=50.0, scale="log"),
+)
+TINY_SIGNALTRAIN = SignalTrainConfig(
+    knobs=KNOBS, n_fft=32, hop_length=12, chunk_samples=256, rank=8
+)
+TINY_SIGNALTRAIN_ATTENTION = SignalTrainAttentionConfig(
+    knobs=KNOBS,
+    n_fft=32,
+    hop_length=12,
+    chunk_samples=1024,
+    rank=8,
+    token_channels=8,
+    num_heads=2,
+)
+TINY_GAIN_TCN = GainTCNConfig(
+    knobs=KNOBS,
+    hidden_channels=4,
+    kernel_size=3,
+    dilations=(1, 4, 16),
+    num_followers=2,
+    curve_channels=4,
+    knob_channels=8,
+    look_back_seconds=0.002,
 )
 
 

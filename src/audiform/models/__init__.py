@@ -27,6 +27,11 @@ class ModelEntry(NamedTuple):
     config: type[BaseModel]
     network: type[nn.Module]
 
+    @property
+    def is_effect(self) -> bool:
+        """Whether the network has knobs: an effect. The others have sources: separators."""
+        return "knobs" in self.config.model_fields
+
 
 #: Architecture name, as checkpoints and recipes give it -> classes.
 MODELS: dict[str, ModelEntry] = {

@@ -146,13 +146,13 @@ class GatedLayer(nn.Module):
         hidden: Float[Tensor, "batch channels time"],
         settings: Float[Tensor, "batch setting 1"],
         past: Float[Tensor, "batch channels past"],
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the residual stream, what the gate let through, and the next past."""
+    ) -> tuple[Tensor, Tensor]:
+        """Return the features with what the gate let through, and the next past."""
         gain, shift = settings.chunk(2, dim=1)
         convolved, past = self.convolution(hidden, past)
         value, gate = torch.addcmul(shift, convolved, gain).chunk(2, dim=1)
         passed = value.tanh() * gate.sigmoid()
-        return hidden + self.output(passed), passed, past
+        return hidden + self.output(passed), past
 
 
 class GainTCN(nn.Module):
@@ -172,7 +172,7 @@ class GainTCN(nn.Module):
             for dilation in config.dilations
         ]
         self.layers = nn.ModuleList(layers)
-        self.head = nn.Conv1d(channels * len(config.dilations), 1, 1)
+        self.head = nn.Conv1d(channels, 1, 1)
         neutral = [self.gain.neutral(), *(layer.neutral() for layer in layers)]
         self.sizes = [len(part) for part in neutral]
         # The knobs and a one, so that an effect without knobs has settings too.
@@ -218,12 +218,11 @@ class GainTCN(nn.Module):
         ridden = block * gain
         seen = torch.cat([block, ridden, envelope], dim=1)
         hidden = self.input(seen)
-        passed, kept = [], []
+        kept = []
         for layer, own, past in zip(self.layers, settings[1:], pasts, strict=True):
-            hidden, through, past = layer(hidden, own, past)
-            passed.append(through)
+            hidden, past = layer(hidden, own, past)
             kept.append(past)
-        return ridden + self.head(torch.cat(passed, dim=1)), (*kept, followed, smoothed)
+        return ridden + self.head(hidden), (*kept, followed, smoothed)
 
     def _settings(self, knobs: Float[Tensor, "batch knob"]) -> tuple[Tensor, ...]:
         """Return what the knobs set each part to, (batch, setting, 1): some multiply, some add."""

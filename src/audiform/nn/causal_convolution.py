@@ -22,6 +22,7 @@ class CausalConvolution(nn.Module):
         self.dilation = dilation
         self.past_samples = (kernel_size - 1) * dilation
         made = nn.Conv1d(in_channels, out_channels, kernel_size)
+        assert made.bias is not None
         self.weight, self.bias = made.weight, made.bias
 
     def forward(

@@ -116,11 +116,15 @@ class ChunkedEffect(nn.Module):
     def forward(
         self, dry: Float[Tensor, "batch 1 time"], knobs: Float[Tensor, "batch knob"]
     ) -> Float[Tensor, "batch 1 time"]:
-        """Return what ``dry`` becomes, at its length; before and after it lies silence."""
+        """Return what ``dry`` becomes, at its length; before and after it lies silence.
+
+        The first chunk ends where the first block of a stream does.
+        """
         length, frames = dry.shape[-1], self.frames
-        rest = -length % frames.output_samples
-        padded = F.pad(dry, (frames.context_samples, rest + frames.latency_samples))
-        return self.predict(padded, knobs)[..., :length]
+        latency = frames.latency_samples
+        rest = -(length + latency) % frames.output_samples
+        padded = F.pad(dry, (frames.context_samples + latency, latency + rest))
+        return self.predict(padded, knobs)[..., latency : latency + length]
 
     def initial_state(self, batch_size: int = 1) -> tuple[Tensor, ...]:
         """Return the state before the first block: silence."""

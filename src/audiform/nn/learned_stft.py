@@ -148,12 +148,14 @@ class LearnedSTFT(nn.Module):
 
     def _dual_of_analysis(self) -> Float[Tensor, "row n_fft"]:
         """Return D W (W^T D W)^-1 with its window; kept between calls that do not train."""
-        version = (self.analysis.data_ptr(), self.analysis._version)
-        if not torch.is_grad_enabled() and self._dual is not None and self._dual[0] == version:
+        # A tensor made in inference mode has no version by which a change could be seen.
+        keep = not torch.is_grad_enabled() and not self.analysis.is_inference()
+        version = (self.analysis.data_ptr(), self.analysis._version) if keep else (0, 0)
+        if keep and self._dual is not None and self._dual[0] == version:
             return self._dual[1]
         bases = self.analysis.flatten(0, 1)
         weighted = self.times * bases
         solved = torch.linalg.solve(bases.T @ weighted, weighted, left=False)
         dual = solved * self.synthesis_window
-        self._dual = None if torch.is_grad_enabled() else (version, dual)
+        self._dual = (version, dual) if keep else None
         return dual
