@@ -37,6 +37,7 @@ def relative(page: Path) -> str:
         "docs/guide/python.md",
         "docs/guide/training.md",
         "docs/models/frame-transformer.md",
+        "docs/models/signaltrain.md",
         "docs/models/sparse-htdemucs.md",
     ],
 )
