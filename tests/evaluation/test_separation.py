@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -192,7 +193,7 @@ def test_results_do_not_depend_on_how_a_song_is_cut_into_blocks(folders, monkeyp
             )
 
 
-def test_empty_bands_leave_only_what_is_well_defined(tmp_path):
+def test_empty_bands_are_remarked_on(tmp_path):
     for kind in ("r", "e"):
         (tmp_path / kind / "song").mkdir(parents=True)
     for seed, stem in enumerate(("drums", "bass")):
@@ -202,7 +203,7 @@ def test_empty_bands_leave_only_what_is_well_defined(tmp_path):
         soundfile.write(tmp_path / "r" / "song" / f"{stem}.wav", audio, RATE, "FLOAT")
         soundfile.write(tmp_path / "e" / "song" / f"{stem}.wav", 0.9 * audio, RATE, "FLOAT")
     (song,) = evaluate_estimates(tmp_path / "e", tmp_path / "r", metrics=("bsseval",)).songs
-    assert set(song.stems["bass"]) == {"bsseval_sdr_db", "bsseval_sdr_mean_db"}
+    assert math.isfinite(song.stems["bass"]["bsseval_sir_db"]["estimate"])
     assert song.stems["bass"]["bsseval_sdr_db"]["estimate"] == pytest.approx(20, abs=0.01)
     assert "rounding" in song.remarks[0]
 

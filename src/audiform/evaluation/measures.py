@@ -189,15 +189,13 @@ class BssEvalMeasure:
         assert self._scorer is not None
         figures = Figures()
         scores = {name: BssScores.joined(parts) for name, parts in self._parts.items()}
-        ratios = ["sdr", "isr", "sir", "sar"]
         if self._scorer.condition > ILL_CONDITIONED:
-            ratios = ["sdr"]
             figures.remarks.append(
-                "no BSSEval ISR, SIR and SAR: they would hang on rounding (condition "
-                f"{self._scorer.condition:.0e}), as the references have bands that are all but "
-                "empty; references of 16 bits, as those of MUSDB18-HQ, have none"
+                "BSSEval ISR, SIR and SAR hang on rounding here, by up to some dB (condition "
+                f"{self._scorer.condition:.0e}): the references have bands that are all but "
+                "empty, as decoded lossy files have; references of 16 bits have none"
             )
-        for ratio in ratios:
+        for ratio in ("sdr", "isr", "sir", "sar"):
             by_name = {
                 name: [finite(row) for row in getattr(found, ratio).tolist()]
                 for name, found in scores.items()

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from audiform.errors import AudioError
 from audiform.metrics.block_toeplitz import DelayGram
-from audiform.metrics.correlation import LagCorrelation, fast_fft_size
+from audiform.metrics.correlation import LagCorrelation, fast_fft_size, spectra_by_frequency
 from audiform.metrics.shapes import require_equal_shapes
 
 #: Length of the distortion filters, in samples.
@@ -38,7 +38,7 @@ FILTER_SAMPLES = 512
 ILL_CONDITIONED = 1e12
 
 #: Frames that are transformed at once.
-FRAMES_AT_ONCE = 3
+FRAMES_AT_ONCE = 1
 
 
 @dataclass(frozen=True)
@@ -171,13 +171,18 @@ class BssEval:
         if len(self._sounding) == 0 or not sounds.any():
             nothing = torch.full((self._sources, len(sounds)), math.nan, dtype=torch.float64)
             return [BssScores(nothing, nothing, nothing, nothing)] * len(estimates)
-        truth = truth[:, :, sounds].double()
+        every = bool(sounds.all())
+        truth = (truth if every else truth[:, :, sounds]).double()
         spectra = self._spectra(truth)
         scores = []
         for index, (estimate, heard) in enumerate(zip(estimates, self._heard, strict=True)):
             ratios = torch.full((4, self._sources, len(sounds)), math.nan, dtype=torch.float64)
             ratios[:, self._sounding[:, None], sounds.nonzero().T] = self._ratios(
-                truth, spectra, estimate[:, :, sounds], self._filters[index], heard
+                truth,
+                spectra,
+                estimate if every else estimate[:, :, sounds],
+                self._filters[index],
+                heard,
             )
             ratios[:, :, _has_silent_source(estimate[heard])] = math.nan
             scores.append(BssScores(*ratios))
@@ -216,7 +221,7 @@ class BssEval:
     def _spectra(
         self, windows: Float64[Tensor, "some channels frames window"]
     ) -> Complex128[Tensor, "frequency some channels frames"]:
-        return torch.fft.rfft(windows, n=self._n_fft).permute(3, 0, 1, 2).contiguous()
+        return spectra_by_frequency(windows, self._n_fft)
 
     def _energy(
         self, spectra: Complex128[Tensor, "frequency some channels frames"]
@@ -224,7 +229,7 @@ class BssEval:
         """Return the energy of the signals with these (one-sided, even) spectra."""
         parts = torch.view_as_real(spectra)
         ends = parts[0].square() + parts[-1].square()
-        both_sides = 2 * parts.square().sum(dim=0) - ends
+        both_sides = 2 * torch.linalg.vector_norm(parts, dim=0).square() - ends
         return both_sides.sum(dim=(1, 3)) / self._n_fft
 
 

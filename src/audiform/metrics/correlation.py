@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Float64
+from jaxtyping import Complex128, Float, Float64
 from torch import Tensor
 
 #: Blocks that are transformed at once: enough to share the work, few enough for the cache.
@@ -33,6 +33,15 @@ def _is_smooth(number: int) -> bool:
         while number % factor == 0:
             number //= factor
     return number == 1
+
+
+def spectra_by_frequency(
+    signals: Float64[Tensor, "*leading time"], n_fft: int
+) -> Complex128[Tensor, " frequency *leading"]:
+    """Return the Fourier transforms of all signals, by frequency, contiguous."""
+    spectra = torch.fft.rfft(signals, n=n_fft)
+    # as a matrix: torch turns that block by block, more dimensions an element at a time
+    return spectra.flatten(0, -2).t().contiguous().unflatten(1, signals.shape[:-1])
 
 
 class LagCorrelation:
@@ -74,10 +83,11 @@ class LagCorrelation:
     def _take(self, num_blocks: int) -> None:
         blocks = self._pending.unfold(-1, self._n_fft, self._step)
         for some in blocks[:, :num_blocks].split(BLOCKS_AT_ONCE, dim=1):
-            wide = some.double()
-            leading = torch.fft.rfft(wide[: self._num_leading, :, : self._step], n=self._n_fft)
-            following = torch.fft.rfft(wide[self._num_leading :])
-            self._spectra.baddbmm_(
-                leading.conj().permute(2, 0, 1), following.permute(2, 1, 0).contiguous()
+            leading, following = some.split((self._num_leading, some.shape[0] - self._num_leading))
+            conjugate = spectra_by_frequency(leading[..., : self._step].double(), self._n_fft)
+            blocks_first = following.transpose(0, 1).double()
+            # only contiguous and resolved operands are multiplied as a batch, at once
+            self._spectra += torch.bmm(
+                conjugate.conj_physical_(), spectra_by_frequency(blocks_first, self._n_fft)
             )
         self._pending = self._pending[:, num_blocks * self._step :]
