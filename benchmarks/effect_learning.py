@@ -2,7 +2,7 @@
 
 python benchmarks/effect_learning.py [--seconds 60] [--effect compressor] [--json FILE]
 
-Same pairs, same order, same optimiser, so many seconds of processor time on one core for each,
+Same pairs, same order, Adam at each network's own rate, so many seconds of processor time on one core for each,
 and settings for the score that were not trained on. "dry" is the score of doing nothing.
 """
 
@@ -21,7 +21,7 @@ from audiform.models import MODELS
 #: Look-back, answered samples and look-ahead of the published chunk.
 CONTEXT, OUTPUT, AHEAD = 6144, 2048, 1024
 RATE, BATCH, POOL = 44100, 16, 40
-LEARNING_RATE = 1e-3
+LEARNING_RATES = {"gain-tcn": 4e-3, "signaltrain": 1e-3, "signaltrain-attention": 1e-3}
 
 OPTIONS = {
     "gain-tcn": {"look_back_seconds": CONTEXT / RATE},
@@ -54,13 +54,15 @@ def wanted(batch: dict[str, Tensor], name: str = "wet") -> Tensor:
     return batch[name][..., CONTEXT : CONTEXT + OUTPUT]
 
 
-def train(network: torch.nn.Module, batches: list[dict[str, Tensor]], seconds: float) -> int:
+def train(
+    network: torch.nn.Module, batches: list[dict[str, Tensor]], *, rate: float, seconds: float
+) -> int:
     """Train for so much processor time, the rate falling to nothing; return the steps."""
-    optimizer = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE)
+    optimizer = torch.optim.Adam(network.parameters(), lr=rate)
     began, steps = time.process_time(), 0
     while (share := (time.process_time() - began) / seconds) < 1:
         for group in optimizer.param_groups:
-            group["lr"] = LEARNING_RATE * (1 - share)
+            group["lr"] = rate * (1 - share)
         batch = batches[steps % len(batches)]
         loss = (answer(network, batch) - wanted(batch)).abs().mean()
         optimizer.zero_grad()
@@ -90,7 +92,8 @@ def main() -> None:
         torch.manual_seed(0)
         entry = MODELS[name]
         network = entry.network(entry.config(knobs=tuple(knobs), **options))
-        steps = train(network, batches, arguments.seconds)
+        rate = LEARNING_RATES[name]
+        steps = train(network, batches, rate=rate, seconds=arguments.seconds)
         with torch.no_grad():
             found = torch.cat([answer(network.eval(), batch) for batch in unseen]).reshape(1, -1)
         score = esr(estimate=found, reference=target).item()
