@@ -48,8 +48,8 @@ SLOWEST_SECONDS = 20.0
 RELEASE_SECONDS = (0.02, 2.0)
 ATTACK_SECONDS = (0.0005, 0.05)
 
-#: The envelopes' first weights in the gain, of their usual size.
-FIRST_MIX = 0.3
+#: The envelopes' first weights in the gain are at most this.
+FIRST_MIX = 0.15
 
 #: A gain is at most e^3, 26 dB, and at least 1 / e^12, -104 dB.
 MOST_NEPERS, LEAST_NEPERS = 3.0, -12.0
@@ -98,9 +98,9 @@ class GainStage(nn.Module):
         self.knee = nn.Conv1d(1, width, 1)
         self.curve = nn.Conv1d(width, bands, 1)
         self.mix = nn.Conv1d(bands, 1, 1)
-        with torch.no_grad():  # a gain near one, whatever the level
-            self.mix.weight.mul_(FIRST_MIX)
-            self.mix.bias.zero_()
+        # A gain near one, whatever the level.
+        nn.init.uniform_(self.mix.weight, -FIRST_MIX, FIRST_MIX)
+        _zero_bias(self.mix)
         self.release = nn.Parameter(_log_rates(RELEASE_SECONDS, bands, config.sample_rate))
         self.attack = nn.Parameter(_log_rates(ATTACK_SECONDS, bands, config.sample_rate))
 
@@ -180,8 +180,7 @@ class GainTCN(nn.Module):
         self.layers = nn.ModuleList(layers)
         self.head = nn.Conv1d(channels, 1, 1)
         nn.init.zeros_(self.head.weight)  # it starts as the dry signal
-        assert self.head.bias is not None
-        nn.init.zeros_(self.head.bias)
+        _zero_bias(self.head)
         neutral = [self.gain.neutral(), *(layer.neutral() for layer in layers)]
         self.sizes = [len(part) for part in neutral]
         # The knobs and a one, so that an effect without knobs has settings too.
@@ -255,6 +254,11 @@ class GainTCN(nn.Module):
     ) -> Float[Tensor, "batch 1 wet_time"]:
         """Return what all of ``dry`` but its look-back becomes."""
         return self(dry, knobs)[..., self.spec.context_samples :]
+
+
+def _zero_bias(layer: nn.Conv1d) -> None:
+    assert layer.bias is not None
+    nn.init.zeros_(layer.bias)
 
 
 def _log_rates(seconds: tuple[float, float], count: int, sample_rate: int) -> Tensor:
