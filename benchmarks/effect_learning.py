@@ -3,7 +3,8 @@
 python benchmarks/effect_learning.py [--seconds 60] [--effect compressor] [--json FILE]
 
 Same pairs, same order, Adam at each network's own rate, so many seconds of processor time on one
-core for each, and settings for the score that were not trained on. "dry" is the score of doing nothing.
+core for each, and settings for the score that were not trained on. "dry" is the score of doing
+nothing.
 """
 
 from __future__ import annotations
