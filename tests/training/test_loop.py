@@ -166,13 +166,14 @@ def test_after_a_signal_the_state_is_saved_and_the_run_goes_on(tmp_path, number)
         if now.step == 4:
             os.kill(os.getpid(), number)
 
+    before = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
     with pytest.raises(Cancelled, match=r"after step 5.*--resume"):
         run(tmp_path / "parts", on_progress=stop)
+    assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == before
     assert read_state(tmp_path / "parts" / "state.pt")[0].step == 5
     run(tmp_path / "parts", resume=True)
     run(tmp_path / "whole")
     assert_equal_states(tmp_path / "whole", tmp_path / "parts")
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_a_second_run_in_a_folder_is_refused(tmp_path):
