@@ -17,7 +17,7 @@ from torch import Tensor
 
 from audiform.evaluation.song_audio import Block
 from audiform.metrics.bleed import MIN_AMPLITUDE, BleedSums, MelBands, MelLevels, floored
-from audiform.metrics.bss_eval import FRAMES_AT_ONCE, ILL_CONDITIONED, BssEval, BssScores
+from audiform.metrics.bss_eval import ILL_CONDITIONED, BssEval, BssScores
 from audiform.metrics.separation import ErrorSums, sdr
 
 #: A window whose level is below this is silent, in dB relative to full scale (root mean square).
@@ -174,15 +174,13 @@ class BssEvalMeasure:
         if count == 0:
             return
 
-        def windows(audio: Tensor) -> Sequence[Tensor]:
-            cut = audio[..., : count * self._window].unflatten(-1, (count, self._window))
-            return cut.split(FRAMES_AT_ONCE, dim=2)
+        def windows(audio: Tensor) -> Tensor:
+            return audio[..., : count * self._window].unflatten(-1, (count, self._window))
 
         estimates = [windows(estimate) for estimate in block.estimates.values()]
-        for reference, *guesses in zip(windows(block.reference), *estimates, strict=True):
-            found = self._scorer.score(reference, guesses)
-            for name, scores in zip(block.estimates, found, strict=True):
-                self._parts.setdefault(name, []).append(scores)
+        found = self._scorer.score(windows(block.reference), estimates)
+        for name, scores in zip(block.estimates, found, strict=True):
+            self._parts.setdefault(name, []).append(scores)
 
     def figures(self) -> Figures:
         """Say the medians and means over windows, and all windows."""

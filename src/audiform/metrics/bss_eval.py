@@ -37,7 +37,7 @@ FILTER_SAMPLES = 512
 #: campaign's program then gives other figures for another order of the sources.
 ILL_CONDITIONED = 1e12
 
-#: Frames that are transformed at once.
+#: Windows that are transformed at once: with more the spectra leave the cache.
 FRAMES_AT_ONCE = 1
 
 
@@ -101,7 +101,7 @@ class BssEval:
         estimates: Sequence[Float[Tensor, "_ channels time"]],
     ) -> None:
         """First pass: take in the next block of the references and of all estimates."""
-        rows = reference.flatten(0, 1)
+        rows = reference.flatten(0, 1).contiguous()  # files give time first
         self._correlation.update(
             rows, torch.cat([rows, *(estimate.flatten(0, 1) for estimate in estimates)])
         )
@@ -166,13 +166,27 @@ class BssEval:
         estimates: Sequence[Float[Tensor, "_ channels frames window"]],
     ) -> list[BssScores]:
         """Second pass: return the ratios of each set of estimates in some windows."""
+        parts = [
+            self._score(truth, guesses)
+            for truth, *guesses in zip(
+                *(signals.split(FRAMES_AT_ONCE, dim=2) for signals in (reference, *estimates)),
+                strict=True,
+            )
+        ]
+        return [BssScores.joined(of_one) for of_one in zip(*parts, strict=True)]
+
+    def _score(
+        self,
+        reference: Float[Tensor, "sources channels frames window"],
+        estimates: Sequence[Float[Tensor, "_ channels frames window"]],
+    ) -> list[BssScores]:
         truth = reference[self._sounding]
         sounds = ~_has_silent_source(truth)
         if len(self._sounding) == 0 or not sounds.any():
             nothing = torch.full((self._sources, len(sounds)), math.nan, dtype=torch.float64)
             return [BssScores(nothing, nothing, nothing, nothing)] * len(estimates)
         every = bool(sounds.all())
-        truth = (truth if every else truth[:, :, sounds]).double()
+        truth = (truth if every else truth[:, :, sounds]).contiguous().double()
         spectra = self._spectra(truth)
         scores = []
         for index, (estimate, heard) in enumerate(zip(estimates, self._heard, strict=True)):
@@ -198,7 +212,7 @@ class BssEval:
     ) -> Float64[Tensor, "4 sounding frames"]:
         if len(estimate) == self._sources:
             estimate, heard = estimate[self._sounding], heard[self._sounding]
-        estimate = estimate.double()
+        estimate = estimate.contiguous().double()
         windows = (len(spectra), -1, self._channels, truth.shape[2])
         projected = torch.bmm(filters.everything, spectra.flatten(1, 2)).reshape(windows)
         matched = torch.bmm(filters.own, spectra.flatten(0, 1)).reshape(windows)
@@ -227,10 +241,11 @@ class BssEval:
         self, spectra: Complex128[Tensor, "frequency some channels frames"]
     ) -> Float64[Tensor, "some frames"]:
         """Return the energy of the signals with these (one-sided, even) spectra."""
-        parts = torch.view_as_real(spectra)
+        parts = torch.view_as_real(spectra).flatten(1)
         ends = parts[0].square() + parts[-1].square()
-        both_sides = 2 * torch.linalg.vector_norm(parts, dim=0).square() - ends
-        return both_sides.sum(dim=(1, 3)) / self._n_fft
+        # the diagonal of a product of matrices is quicker than a sum over the first dimension
+        both_sides = 2 * (parts.t() @ parts).diagonal() - ends
+        return both_sides.reshape(*spectra.shape[1:], 2).sum(dim=(1, 3)) / self._n_fft
 
 
 def bss_eval(
@@ -268,11 +283,7 @@ def bss_eval(
     scorer.solve()
     hop = hop_samples or window_samples
     frames = [signals.unfold(-1, window_samples, hop) for signals in (reference, estimate)]
-    parts = [
-        scorer.score(truth, [guess])[0]
-        for truth, guess in zip(*(part.split(FRAMES_AT_ONCE, 2) for part in frames), strict=True)
-    ]
-    return BssScores.joined(parts)
+    return scorer.score(frames[0], [frames[1]])[0]
 
 
 class _Filters(NamedTuple):
@@ -292,7 +303,7 @@ def _has_silent_source(
 def _energy_of_window(
     signals: Float64[Tensor, "sources channels frames window"],
 ) -> Float64[Tensor, "sources frames"]:
-    return signals.square().sum(dim=(1, 3))
+    return torch.linalg.vector_norm(signals, dim=3).square().sum(dim=1)
 
 
 def _ratio_db(
