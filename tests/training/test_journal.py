@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import time
 import wave
 
 import pytest
@@ -61,6 +62,7 @@ def test_points_after_the_state_are_not_shown_twice(tmp_path):
     for step in range(1, 6):
         journal.show_numbers(step, {"loss": 1.0})
     journal.close()
+    time.sleep(1.0)  # TensorBoard orders its files by the second in their names
     journal = Journal(tmp_path, lines=0, step=3, tensorboard=True)
     for step in range(4, 7):
         journal.show_numbers(step, {"loss": 2.0})
