@@ -189,9 +189,9 @@ class BssEvalMeasure:
         scores = {name: BssScores.joined(parts) for name, parts in self._parts.items()}
         if self._scorer.condition > ILL_CONDITIONED:
             figures.remarks.append(
-                "BSSEval ISR, SIR and SAR hang on rounding here, by up to some dB (condition "
-                f"{self._scorer.condition:.0e}): the references have bands that are all but "
-                "empty, as decoded lossy files have; references of 16 bits have none"
+                "BSSEval ISR, SIR and SAR mean little here, museval's too: they hang on rounding "
+                f"(condition {self._scorer.condition:.0e}), as the references have bands that are "
+                "all but empty, like decoded lossy files; references written as 16 bits have none"
             )
         for ratio in ("sdr", "isr", "sir", "sar"):
             by_name = {
