@@ -19,7 +19,6 @@ from audiform.nn.chunked_effect import ChunkedEffect, ChunkFrames
 from audiform.nn.frame_autoencoder import FrameAutoencoder
 from audiform.nn.learned_stft import LearnedSTFT, Transforms
 from audiform.nn.polar import from_polar, to_polar
-from audiform.protocols import EffectSpec
 
 #: The network works on the signal at half its level, as published.
 INNER_LEVEL = 0.5
@@ -105,7 +104,7 @@ class SignalTrain(ChunkedEffect):
     """Learned effect with knobs; see the module's text."""
 
     def __init__(self, config: SignalTrainConfig) -> None:
-        super().__init__(config.frames)
+        super().__init__(config.frames, sample_rate=config.sample_rate, knobs=config.knobs)
         self.config = config
         self.stft = LearnedSTFT(
             n_fft=config.n_fft,
@@ -123,18 +122,6 @@ class SignalTrain(ChunkedEffect):
             num_knobs=len(self.config.knobs),
             rank=self.config.rank,
             bounded=bounded,
-        )
-
-    @property
-    def spec(self) -> EffectSpec:
-        """What the engine must know."""
-        return EffectSpec(
-            sample_rate=self.config.sample_rate,
-            audio_channels=1,
-            knobs=self.config.knobs,
-            context_samples=self.frames.context_samples,
-            block_samples=self.frames.output_samples,
-            latency_samples=self.frames.latency_samples,
         )
 
     def core(self, chunks: Tensor, knobs: Tensor) -> tuple[Tensor, ...]:

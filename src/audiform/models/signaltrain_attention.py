@@ -26,7 +26,6 @@ from audiform.nn.frame_autoencoder import FrameAutoencoder
 from audiform.nn.learned_stft import LearnedSTFT, Transforms
 from audiform.nn.newest_attention import NewestBlock, age_code, near_and_far
 from audiform.nn.polar import from_polar, to_polar
-from audiform.protocols import EffectSpec
 
 #: Added to a magnitude before its logarithm: -80 dB.
 LEVEL_FLOOR = 1e-4
@@ -136,7 +135,7 @@ class SignalTrainAttention(ChunkedEffect):
     """Learned effect with knobs; see the module's text."""
 
     def __init__(self, config: SignalTrainAttentionConfig) -> None:
-        super().__init__(config.frames)
+        super().__init__(config.frames, sample_rate=config.sample_rate, knobs=config.knobs)
         self.config = config
         self.stft = LearnedSTFT(
             n_fft=config.n_fft,
@@ -154,18 +153,6 @@ class SignalTrainAttention(ChunkedEffect):
                 bounded=False,
             )
             for _ in range(2)
-        )
-
-    @property
-    def spec(self) -> EffectSpec:
-        """What the engine must know."""
-        return EffectSpec(
-            sample_rate=self.config.sample_rate,
-            audio_channels=1,
-            knobs=self.config.knobs,
-            context_samples=self.frames.context_samples,
-            block_samples=self.frames.output_samples,
-            latency_samples=self.frames.latency_samples,
         )
 
     def core(self, chunks: Tensor, knobs: Tensor) -> tuple[Tensor, ...]:

@@ -14,6 +14,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from audiform.knob import Knob
+from audiform.protocols import EffectSpec
+
 #: Chunks that are run at a time, unless more are needed for a batch of examples.
 CHUNKS_AT_A_TIME = 64
 
@@ -88,9 +91,23 @@ class ChunkFrames:
 class ChunkedEffect(nn.Module):
     """What networks that answer chunk by chunk have in common; they define ``core``."""
 
-    def __init__(self, frames: ChunkFrames) -> None:
+    def __init__(self, frames: ChunkFrames, *, sample_rate: int, knobs: tuple[Knob, ...]) -> None:
         super().__init__()
         self.frames = frames
+        self.sample_rate = sample_rate
+        self.knobs = knobs
+
+    @property
+    def spec(self) -> EffectSpec:
+        """What the engine must know."""
+        return EffectSpec(
+            sample_rate=self.sample_rate,
+            audio_channels=1,
+            knobs=self.knobs,
+            context_samples=self.frames.context_samples,
+            block_samples=self.frames.output_samples,
+            latency_samples=self.frames.latency_samples,
+        )
 
     def core(self, chunks: Tensor, knobs: Tensor) -> tuple[Tensor, ...]:
         """Run the network alone: its first result is the wet end of each chunk."""
