@@ -8,7 +8,6 @@ from contextlib import contextmanager
 
 import typer
 
-ALL_DONE = 0
 SOME_FAILED = 1
 USAGE = 2
 INTERRUPTED = 130

@@ -17,9 +17,6 @@ import soxr
 
 from audiform.errors import DataError
 
-Samples = np.ndarray
-"""Sound as float32 of shape (time, 2)."""
-
 #: Rate of everything that the library hands out.
 SAMPLE_RATE = 44100
 

@@ -20,9 +20,6 @@ from audiform.data.layouts.reading import SPLIT_FOLDERS, Reading, artist_of
 from audiform.data.track import INPUT, MIXTURE, TARGET, AudioRef, Track
 from audiform.errors import DataError
 
-#: Names under which a list is found in a folder.
-INDEX_NAMES = ("tracks.csv", "tracks.jsonl")
-
 _NAMES = ("track", "name")
 _DESCRIPTIONS = ("artist", "split")
 _KNOB_PREFIX = "knob:"
