@@ -24,6 +24,7 @@ from audiform.nn.frame_attention import FrameAttention, FrameAttentionShape
 from audiform.nn.frame_convolution import as_frames, as_pictures
 from audiform.nn.frame_unet import DenseStack, FrameTrunk, FrameUNet, FrameUNetShape, TrunkFeatures
 from audiform.nn.magnitude_masks import MagnitudeMaskConfig, MagnitudeMaskModel, MaskHead
+from audiform.nn.unet_checks import check_frame_heads
 
 
 class FramePrimerConfig(MagnitudeMaskConfig):
@@ -57,12 +58,7 @@ class FramePrimerConfig(MagnitudeMaskConfig):
     @model_validator(mode="after")
     def _levels_fit(self) -> FramePrimerConfig:
         levels = len(self.channel_factors) if self.form == "unet" else 1
-        deepest = self.num_bins / 2 ** (levels - 1)
-        if deepest % self.num_heads:
-            raise ValueError(
-                f"the deepest of {levels} levels has {deepest:g} bins, which num_heads = "
-                f"{self.num_heads} must divide; change n_fft, channel_factors or num_heads"
-            )
+        check_frame_heads(self.num_bins, levels=levels, num_heads=self.num_heads)
         if self.kernel_frames % 2 == 0:
             raise ValueError(
                 f"kernel_frames = {self.kernel_frames} must be odd: centred on a frame"

@@ -19,6 +19,7 @@ from audiform.nn.evolved_transformer import DecoderBranches, EncoderBranches, Ga
 from audiform.nn.frame_attention import FrameAttention, FrameAttentionShape
 from audiform.nn.frame_unet import FrameUNet, FrameUNetShape
 from audiform.nn.magnitude_masks import MagnitudeMaskConfig, MagnitudeMaskModel, MaskHead
+from audiform.nn.unet_checks import check_frame_heads
 
 
 class FrameTransformerConfig(MagnitudeMaskConfig):
@@ -47,13 +48,8 @@ class FrameTransformerConfig(MagnitudeMaskConfig):
 
     @model_validator(mode="after")
     def _levels_fit(self) -> FrameTransformerConfig:
-        deepest = self.num_bins / 2 ** (len(self.channel_factors) - 1)
-        if deepest % self.num_heads:
-            raise ValueError(
-                f"the deepest of {len(self.channel_factors)} levels has {deepest:g} bins, which "
-                f"num_heads = {self.num_heads} must divide; change n_fft, channel_factors or "
-                "num_heads"
-            )
+        levels = len(self.channel_factors)
+        check_frame_heads(self.num_bins, levels=levels, num_heads=self.num_heads)
         return self
 
     @property

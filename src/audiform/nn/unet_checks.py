@@ -31,3 +31,13 @@ def check_branches(channels: Sequence[int], *, compression: float, attention_sta
                 f"the residual branches of level {level} are {width} wide, which must be a "
                 f"multiple of {heads}; lower branch_compression or raise hidden_channels"
             )
+
+
+def check_frame_heads(num_bins: int, *, levels: int, num_heads: int) -> None:
+    """Require that ``num_heads`` divide the bins of the deepest of ``levels``; each halves them."""
+    deepest = num_bins / 2 ** (levels - 1)
+    if deepest % num_heads:
+        raise ValueError(
+            f"the deepest of {levels} levels has {deepest:g} bins, which num_heads = {num_heads} "
+            "must divide; change n_fft, channel_factors or num_heads"
+        )
