@@ -12,11 +12,14 @@ from audiform.dsp.level import MonoDeviation, NoStatistic
 from audiform.knob import Knob
 from audiform.models.band_split import BandSplitConfig
 from audiform.models.demucs import DemucsConfig
+from audiform.models.effect_rnn import EffectRNNConfig
+from audiform.models.effect_tcn import EffectTCNConfig
 from audiform.models.frame_primer import FramePrimerConfig
 from audiform.models.frame_transformer import FrameTransformerConfig
 from audiform.models.gain_tcn import GainTCNConfig
 from audiform.models.hdemucs import HDemucsConfig
 from audiform.models.htdemucs import HTDemucs, HTDemucsConfig
+from audiform.models.nam_wavenet import NamWaveNetConfig, StackConfig
 from audiform.models.signaltrain import SignalTrainConfig
 from audiform.models.signaltrain_attention import SignalTrainAttentionConfig
 from audiform.protocols import Analysis, CentreCrop, OverlapAdd, SeparationSpec
@@ -122,6 +125,30 @@ TINY_GAIN_TCN = GainTCNConfig(
     curve_channels=4,
     knob_channels=8,
     look_back_seconds=0.002,
+)
+TINY_EFFECT_RNN = EffectRNNConfig(
+    knobs=KNOBS, hidden_channels=4, num_layers=2, look_back_seconds=0.002
+)
+TINY_EFFECT_TCN = EffectTCNConfig(
+    knobs=KNOBS, hidden_channels=4, kernel_size=3, dilations=(1, 4, 16)
+)
+TINY_NAM_WAVENET = NamWaveNetConfig(
+    knobs=KNOBS,
+    stacks=(
+        StackConfig(
+            channels=4, head_channels=3, kernel_sizes=(3, 3, 2), dilations=(1, 2, 8), gated=True
+        ),
+        StackConfig(
+            channels=3,
+            head_channels=1,
+            kernel_sizes=(3, 4),
+            dilations=(1, 5),
+            activation="leaky-relu",
+            head_kernel_size=4,
+            head_bias=True,
+        ),
+    ),
+    head_scale=0.5,
 )
 
 

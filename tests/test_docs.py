@@ -36,6 +36,7 @@ def relative(page: Path) -> str:
         "docs/guide/data.md",
         "docs/guide/python.md",
         "docs/guide/training.md",
+        "docs/models/effect-peers.md",
         "docs/models/frame-transformer.md",
         "docs/models/signaltrain.md",
         "docs/models/sparse-htdemucs.md",

@@ -14,13 +14,19 @@ from audiform.models import MODELS
 from audiform.protocols import EffectModel
 from tests.models_for_tests import (
     KNOBS,
+    TINY_EFFECT_RNN,
+    TINY_EFFECT_TCN,
     TINY_GAIN_TCN,
+    TINY_NAM_WAVENET,
     TINY_SIGNALTRAIN,
     TINY_SIGNALTRAIN_ATTENTION,
 )
 
 TINY = {
+    "effect-rnn": TINY_EFFECT_RNN,
+    "effect-tcn": TINY_EFFECT_TCN,
     "gain-tcn": TINY_GAIN_TCN,
+    "nam-wavenet": TINY_NAM_WAVENET,
     "signaltrain": TINY_SIGNALTRAIN,
     "signaltrain-attention": TINY_SIGNALTRAIN_ATTENTION,
 }

@@ -9,11 +9,14 @@ from torch import nn
 
 from audiform.models.band_split import BandSplit, BandSplitConfig
 from audiform.models.demucs import Demucs, DemucsConfig
+from audiform.models.effect_rnn import EffectRNN, EffectRNNConfig
+from audiform.models.effect_tcn import EffectTCN, EffectTCNConfig
 from audiform.models.frame_primer import FramePrimer, FramePrimerConfig
 from audiform.models.frame_transformer import FrameTransformer, FrameTransformerConfig
 from audiform.models.gain_tcn import GainTCN, GainTCNConfig
 from audiform.models.hdemucs import HDemucs, HDemucsConfig
 from audiform.models.htdemucs import HTDemucs, HTDemucsConfig
+from audiform.models.nam_wavenet import NamWaveNet, NamWaveNetConfig
 from audiform.models.signaltrain import SignalTrain, SignalTrainConfig
 from audiform.models.signaltrain_attention import (
     SignalTrainAttention,
@@ -37,11 +40,14 @@ class ModelEntry(NamedTuple):
 MODELS: dict[str, ModelEntry] = {
     "band-split": ModelEntry(BandSplitConfig, BandSplit),
     "demucs": ModelEntry(DemucsConfig, Demucs),
+    "effect-rnn": ModelEntry(EffectRNNConfig, EffectRNN),
+    "effect-tcn": ModelEntry(EffectTCNConfig, EffectTCN),
     "frame-primer": ModelEntry(FramePrimerConfig, FramePrimer),
     "frame-transformer": ModelEntry(FrameTransformerConfig, FrameTransformer),
     "gain-tcn": ModelEntry(GainTCNConfig, GainTCN),
     "hdemucs": ModelEntry(HDemucsConfig, HDemucs),
     "htdemucs": ModelEntry(HTDemucsConfig, HTDemucs),
+    "nam-wavenet": ModelEntry(NamWaveNetConfig, NamWaveNet),
     "signaltrain": ModelEntry(SignalTrainConfig, SignalTrain),
     "signaltrain-attention": ModelEntry(SignalTrainAttentionConfig, SignalTrainAttention),
 }

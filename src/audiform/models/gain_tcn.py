@@ -33,6 +33,7 @@ from torch import Tensor, nn
 from audiform.knob import Knob
 from audiform.nn.causal_convolution import CausalConvolution
 from audiform.nn.envelope import FASTEST_RATE, follow_peaks, smooth
+from audiform.nn.streamed_effect import StreamedEffect
 from audiform.protocols import EffectSpec, EffectState
 
 #: Added to the square of a sample before its logarithm: -90 dB.
@@ -53,9 +54,6 @@ FIRST_MIX = 0.15
 
 #: A gain is at most e^3, 26 dB, and at least 1 / e^12, -104 dB.
 MOST_NEPERS, LEAST_NEPERS = 3.0, -12.0
-
-#: Samples that one pass works on at a time, so that memory does not grow with the length.
-PASS_SAMPLES = 2**16
 
 
 class GainTCNConfig(BaseModel):
@@ -161,7 +159,7 @@ class GatedLayer(nn.Module):
         return hidden + self.output(passed), past
 
 
-class GainTCN(nn.Module):
+class GainTCN(StreamedEffect):
     """Learned effect for use while playing; see the module's text."""
 
     neutral: Tensor
@@ -237,23 +235,6 @@ class GainTCN(nn.Module):
         one = knobs.new_ones(len(knobs), 1)
         settings = self.from_knobs(torch.cat([knobs, one], dim=1)) + self.neutral
         return settings[..., None].split(self.sizes, dim=1)
-
-    def forward(
-        self, dry: Float[Tensor, "batch 1 time"], knobs: Float[Tensor, "batch knob"]
-    ) -> Float[Tensor, "batch 1 time"]:
-        """Return what ``dry`` becomes, at its length; before it lies silence."""
-        state = self.initial_state(len(dry))
-        parts = []
-        for block in dry.split(PASS_SAMPLES, dim=-1):
-            wet, state = self.step(block, knobs, state)
-            parts.append(wet)
-        return torch.cat(parts, dim=-1)
-
-    def predict(
-        self, dry: Float[Tensor, "batch 1 time"], knobs: Float[Tensor, "batch knob"]
-    ) -> Float[Tensor, "batch 1 wet_time"]:
-        """Return what all of ``dry`` but its look-back becomes."""
-        return self(dry, knobs)[..., self.spec.context_samples :]
 
 
 def _zero_bias(layer: nn.Conv1d) -> None:

@@ -16,14 +16,24 @@ class CausalConvolution(nn.Module):
     """Convolution whose output at a time depends on that time and those before it."""
 
     def __init__(
-        self, in_channels: int, out_channels: int, *, kernel_size: int, dilation: int
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        kernel_size: int,
+        dilation: int = 1,
+        bias: bool = True,
     ) -> None:
         super().__init__()
         self.dilation = dilation
+        self.in_channels = in_channels
         self.past_samples = (kernel_size - 1) * dilation
-        made = nn.Conv1d(in_channels, out_channels, kernel_size)
-        assert made.bias is not None
+        made = nn.Conv1d(in_channels, out_channels, kernel_size, bias=bias)
         self.weight, self.bias = made.weight, made.bias
+
+    def silent_past(self, batch_size: int) -> Float[Tensor, "batch channels past"]:
+        """Return the past before the first block: zeros."""
+        return self.weight.new_zeros(batch_size, self.in_channels, self.past_samples)
 
     def forward(
         self,
@@ -43,6 +53,8 @@ class CausalConvolution(nn.Module):
             (known.stride(0), known.stride(1), self.dilation, 1),
         ).reshape(batch, -1, length)
         matrix = self.weight.flatten(1)
+        if self.bias is None:
+            return matrix @ taps, kept
         if batch == 1:
             return torch.addmm(self.bias[:, None], matrix, taps[0])[None], kept
         return torch.baddbmm(self.bias[:, None], matrix.expand(batch, -1, -1), taps), kept
