@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,12 +17,15 @@ from audiform.augment.gain import GainConfig, draw_gain
 from audiform.augment.gain_db import GainDbConfig, draw_gain_db
 from audiform.augment.layout import StemLayout
 from audiform.augment.limit import Limit, apply_limit
+from audiform.augment.peak_level import PeakLevelConfig, apply_peak_level, draw_peak_level
 from audiform.augment.polarity import PolarityConfig, apply_polarity, draw_polarity
 from audiform.augment.remix import RemixConfig, apply_remix, draw_remix
 from audiform.augment.repitch import Repitch, RepitchConfig, apply_repitch, draw_repitch
 from audiform.augment.reverb import Reverb, ReverbConfig, apply_reverb, draw_reverb
 from audiform.augment.saturate import Saturate, apply_saturate
 from audiform.augment.shift import ShiftConfig, apply_shift, draw_shift
+from audiform.dsp.spectral_peak import SpectralPeak
+from audiform.dsp.stft import StftSpec
 from audiform.errors import ConfigError
 
 RATE = 8000
@@ -245,3 +249,21 @@ def test_the_limiter_holds_the_mixture_down_and_keeps_the_balance() -> None:
     ratio = changed[0] / stems[0]
     torch.testing.assert_close(ratio, ratio[:1, :1].expand_as(ratio), atol=1e-4, rtol=1e-4)
     assert (ratio > 0.999).float().mean() > 0.8  # far from the peak nothing happens
+
+
+def test_a_mixture_gets_the_peak_that_was_drawn_for_it() -> None:
+    """Measured as the engine measures a whole song; silence stays silence."""
+    config = PeakLevelConfig(n_fft=512, hop_length=256)
+    stems = noise(3, 4, 2, 4096)
+    stems[2] = 0.0
+    drawn = draw_peak_level(config, replace(MANY, batch_size=3), generator())
+    changed = apply_peak_level(stems, drawn)
+    for mixture, peak in zip(changed[:2].sum(dim=1), drawn.peak, strict=False):
+        found = SpectralPeak(StftSpec(512, 256)).update(mixture).normalisation().scale
+        assert found == pytest.approx(peak.item(), rel=1e-4)
+        assert 0.25 <= peak <= 1.0
+    assert not changed[2].any()
+    ratio = changed[0] / stems[0]
+    torch.testing.assert_close(ratio, ratio.mean().expand_as(ratio))
+    many = draw_peak_level(config, MANY, generator()).peak.log()
+    assert many.mean().item() == pytest.approx(math.log(0.25) / 2, abs=0.03)

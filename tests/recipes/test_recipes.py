@@ -33,7 +33,7 @@ def test_it_builds_and_its_parts_fit_together(name) -> None:
         network = MODELS[recipe.architecture].network(recipe.network)
     spec = network.spec
     samples = round(recipe.data.segment_seconds * spec.sample_rate)
-    assert samples <= spec.segment_samples
+    assert samples <= network.input_samples(spec.segment_samples)
     assert samples == spec.segment_samples or not spec.fixed_segment
     BatchPlan(batch_size=recipe.training.batch_size, draw_size=recipe.data.group_size)
     for step in recipe.augmentations:

@@ -7,12 +7,20 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from audiform.dsp.stft import StftSpec, stft
 from audiform.errors import ConfigError
+from audiform.models.frame_transformer import FrameTransformer
 from audiform.training.losses import spectral_error
 from audiform.training.objective import LossModule
 from audiform.training.separation import SeparationLossConfig, SeparationObjective
 from audiform.training.validation import SegmentValidator
-from tests.models_for_tests import SHARES, SOURCES, ShareModel, tiny_htdemucs
+from tests.models_for_tests import (
+    SHARES,
+    SOURCES,
+    TINY_FRAME_TRANSFORMER,
+    ShareModel,
+    tiny_htdemucs,
+)
 from tests.training.tasks import NoiseExamples
 
 ALL = SeparationLossConfig(
@@ -157,3 +165,44 @@ def test_segments_are_scored_where_the_stem_sounds():
     assert found.scores["sdr_other"] == pytest.approx(expected.mean().item(), rel=1e-4)
     assert list(found.excerpts) == ["mixture", *SOURCES]
     assert found.excerpts["bass"].samples.shape == (2, 600)
+
+
+def test_magnitudes_are_compared_without_phases():
+    config = SeparationLossConfig(l1=0.0, magnitude=1.0, relative_size=(256, 64))
+    objective = SeparationObjective(config)
+    reference = stems()
+    turned = objective.losses(estimate=-reference, reference=reference)
+    assert turned["loss"] == 0
+    louder = objective.losses(estimate=1.5 * reference, reference=reference)
+    level = stft(reference, StftSpec(256, 64)).abs().mean()
+    torch.testing.assert_close(louder["loss"], 0.5 * level)
+
+
+@pytest.mark.parametrize("rest_source", [True, False])
+def test_losses_at_the_masks_are_those_of_the_masked_spectra(rest_source):
+    sources = ("instrumental", "vocals") if rest_source else SOURCES
+    network = FrameTransformer(
+        TINY_FRAME_TRANSFORMER.model_copy(update={"sources": sources, "rest_source": rest_source})
+    ).eval()
+    config = SeparationLossConfig(l1=0.0, relative=1.0, magnitude=2.0, at_masks=True)
+    true = 0.02 * stems(length=640)[:, : len(sources)]
+    mixture = true.sum(dim=1)
+    with torch.no_grad():
+        terms = SeparationObjective(config)(network, {"stems": true}, generator())
+        spectrum = stft(mixture, StftSpec(64, 32))
+        (masks,) = network.core(spectrum[..., :-1, :].abs())
+    masks = torch.cat([masks, masks[..., -1:, :]], dim=-2)
+    masks = torch.cat([masks, 1 - masks], dim=1) if rest_source else masks
+    wanted = stft(true, StftSpec(64, 32))
+    difference = (masks * spectrum.abs()[:, None] - wanted.abs()).abs().mean()
+    torch.testing.assert_close(terms["magnitude"], difference)
+    assert 0 < terms["relative"] < 2
+    torch.testing.assert_close(terms["loss"], terms["relative"] + 2 * terms["magnitude"])
+
+
+def test_only_networks_of_masks_have_losses_there():
+    config = SeparationLossConfig(l1=0.0, relative=1.0, at_masks=True)
+    with pytest.raises(ConfigError, match="mask magnitudes"):
+        SeparationObjective(config)(tiny_htdemucs(), {"stems": stems()}, generator())
+    with pytest.raises(ValidationError, match="at_masks"):
+        SeparationLossConfig(relative=1.0, at_masks=True)

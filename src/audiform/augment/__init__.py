@@ -19,6 +19,7 @@ from audiform.augment.gain import GainConfig, apply_gain, draw_gain
 from audiform.augment.gain_db import GainDbConfig, draw_gain_db
 from audiform.augment.layout import AugmentationConfig
 from audiform.augment.limit import LimitConfig, apply_limit, draw_limit
+from audiform.augment.peak_level import PeakLevelConfig, apply_peak_level, draw_peak_level
 from audiform.augment.polarity import PolarityConfig, apply_polarity, draw_polarity
 from audiform.augment.remix import RemixConfig, apply_remix, draw_remix
 from audiform.augment.repitch import (
@@ -58,6 +59,7 @@ AUGMENTATIONS: dict[str, Augmentation] = {
     "gain": Augmentation(GainConfig, draw_gain, apply_gain),
     "gain-db": Augmentation(GainDbConfig, draw_gain_db, apply_gain),
     "limit": Augmentation(LimitConfig, draw_limit, apply_limit),
+    "peak-level": Augmentation(PeakLevelConfig, draw_peak_level, apply_peak_level),
     "polarity": Augmentation(PolarityConfig, draw_polarity, apply_polarity),
     "remix": Augmentation(RemixConfig, draw_remix, apply_remix),
     "repitch": Augmentation(RepitchConfig, draw_repitch, apply_repitch, repitch_input_samples),
@@ -75,6 +77,7 @@ AugmentStep = Annotated[
     | GainConfig
     | GainDbConfig
     | LimitConfig
+    | PeakLevelConfig
     | PolarityConfig
     | RemixConfig
     | RepitchConfig

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import torch
 from einops import rearrange
-from jaxtyping import Float
+from jaxtyping import Complex, Float
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
@@ -18,6 +18,9 @@ from audiform.dsp.vocal_free import VocalFreeConfig, open_vocal_free
 from audiform.nn.frame_unet import FrameTrunk, TrunkFeatures
 from audiform.protocols import Analysis, CentreCrop, SeparationSpec
 
+#: Magnitudes below this, 120 dB under the loudest, are compressed as this one is.
+QUIETEST = 1e-6
+
 
 class MagnitudeMaskConfig(BaseModel):
     """Audio, spectrum and segments of a network that masks magnitudes.
@@ -26,6 +29,7 @@ class MagnitudeMaskConfig(BaseModel):
       it each source has a mask of its own, and stems do not sum to the mixture.
     - ``segment_frames`` are kept of each run of the network, which sees ``context_frames`` of
       the track more on either side; neighbours are cross-faded over ``fade_frames``.
+    - ``compression``: the network sees magnitudes to this power; below one, quiet bins count.
     - ``vocal_free``: the first source is the whole mixture where the second one is silent.
     """
 
@@ -40,6 +44,7 @@ class MagnitudeMaskConfig(BaseModel):
     segment_frames: PositiveInt = 256
     context_frames: int = Field(128, ge=0)
     fade_frames: int = Field(2, ge=0)
+    compression: float = Field(1.0, gt=0.0, le=1.0)
     vocal_free: VocalFreeConfig | None = None
 
     @model_validator(mode="after")
@@ -153,24 +158,34 @@ class MagnitudeMaskModel(nn.Module):
 
     def features(self, magnitudes: Float[Tensor, "batch channel bin frame"]) -> TrunkFeatures:
         """Return what the masks are made of, and the deepest features."""
+        if self.config.compression < 1.0:
+            # away from zero, where a root has no finite derivative
+            magnitudes = magnitudes.clamp(min=QUIETEST).pow(self.config.compression)
         frames = rearrange(magnitudes, "batch channel bin frame -> batch frame bin channel")
         return self.trunk(frames.contiguous())
 
     def synthesise(
         self, outputs: tuple[Tensor, ...], analysis: Analysis
     ) -> Float[Tensor, "batch sources channels time"]:
-        """Apply the masks to the mixture's spectrum and return to audio of its length.
+        """Apply the masks to the mixture's spectrum and return to audio of its length."""
+        length = analysis.context[1]
+        return istft(self.masked(outputs, analysis), self.config.stft, num_samples=length)
+
+    def masked(
+        self, outputs: tuple[Tensor, ...], analysis: Analysis
+    ) -> Complex[Tensor, "batch sources channels bins frames"]:
+        """Return the spectra of the stems: the mixture's times the masks.
 
         The highest bin gets the mask of its neighbour.
         """
         (masks,) = outputs
-        spectrum, length = analysis.context
+        spectrum = analysis.context[0]
         masks = torch.cat([masks, masks[..., -1:, :]], dim=-2)
         if self.config.vocal_free is not None:
             masks = open_vocal_free(masks, self.config.vocal_free)
         if self.config.rest_source:
             masks = torch.cat([masks, 1 - masks], dim=1)
-        return istft(masks * spectrum[:, None], self.config.stft, num_samples=length)
+        return masks * spectrum[:, None]
 
     def forward(
         self, mixture: Float[Tensor, "batch channels time"]

@@ -9,6 +9,10 @@ from typing import Any, Protocol
 
 from audiform.recipes.band_split import band_split, band_split_tiny
 from audiform.recipes.demucs import demucs, demucs_tiny
+from audiform.recipes.frame_transformer import (
+    frame_transformer_small,
+    frame_transformer_small_tiny,
+)
 from audiform.recipes.hdemucs import hdemucs, hdemucs_ft, hdemucs_ft_tiny, hdemucs_tiny
 from audiform.recipes.htdemucs import (
     htdemucs,
@@ -67,6 +71,8 @@ SEPARATION_RUNS: dict[str, Callable[[], SeparationRun]] = {
     "htdemucs-ft-tiny": htdemucs_ft_tiny,
     "htdemucs-small": htdemucs_small,
     "htdemucs-small-tiny": htdemucs_small_tiny,
+    "frame-transformer-small": frame_transformer_small,
+    "frame-transformer-small-tiny": frame_transformer_small_tiny,
     "htdemucs-lora": htdemucs_lora,
     "htdemucs-lora-tiny": htdemucs_lora_tiny,
 }

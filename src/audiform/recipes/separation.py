@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from pydantic import BaseModel, ConfigDict, SerializeAsAny, field_validator, model_validator
+from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from audiform.augment import AugmentStep
@@ -22,7 +23,13 @@ from audiform.protocols import SeparationModel
 from audiform.recipes.excerpts import SongValidator
 from audiform.recipes.settings import with_settings
 from audiform.recipes.start import Start, StartConfig, starting_network
-from audiform.recipes.stems import SeparationData, StemExamples, data_fingerprint, find_tracks
+from audiform.recipes.stems import (
+    SeparationData,
+    Songs,
+    StemExamples,
+    data_fingerprint,
+    find_tracks,
+)
 from audiform.training.config import TrainingConfig
 from audiform.training.examples import Sound
 from audiform.training.folder import require_free
@@ -130,23 +137,9 @@ def run(
     """
     require_free(output, resume=resume)
     start = starting_network(recipe)
-    network, base = start.network, start.base
-    assert isinstance(network, SeparationModel)
-    spec = network.spec
-    songs = find_tracks(data, recipe.data, spec.sources)
-    cache = output / "decoded"
-    with main_process_first():
-        examples = StemExamples(
-            songs.train,
-            recipe.data,
-            AugmentChain(recipe.augmentations, spec.sources, spec.sample_rate),
-            audio_channels=spec.audio_channels,
-            seed=recipe.training.seed,
-            cache_folder=cache,
-        )
-        validator = None
-        if songs.valid:
-            validator = SongValidator(songs.valid, recipe.data, spec=spec, cache_folder=cache)
+    base = start.base
+    songs = find_tracks(data, recipe.data, recipe.network.sources)  # type: ignore[attr-defined]
+    task = separation_task(recipe, start.network, songs, cache_folder=output / "decoded")
     origin = {
         "name": name,
         "base": None if base is None else fingerprint(base.state),
@@ -158,13 +151,7 @@ def run(
     }
     with _quickest_attention():
         trained = train(
-            Task(
-                network,
-                SeparationObjective(recipe.loss),
-                examples,
-                validator,
-                Sound(spec.sample_rate, spec.sources),
-            ),
+            task,
             recipe.training,
             folder=output,
             description={**recipe.model_dump(mode="json"), **origin},
@@ -173,6 +160,8 @@ def run(
         )
     if start.lora is not None:
         trained = _merged(trained, start, recipe, output)
+    network = start.network
+    assert isinstance(network, SeparationModel)
     return write_trained(
         trained,
         output / CHECKPOINT_FILE,
@@ -180,11 +169,35 @@ def run(
         origin=origin,
         architecture=recipe.architecture,
         config=network.config,
-        sources=spec.sources,
-        sample_rate=spec.sample_rate,
+        sources=network.spec.sources,
+        sample_rate=network.spec.sample_rate,
         licence=Licence(code="MIT") if base is None else base.header.licence,
         scores={"validation": trained.scores} if trained.scores else {},
     )
+
+
+def separation_task(
+    recipe: SeparationRun, network: nn.Module, songs: Songs, *, cache_folder: Path | None = None
+) -> Task:
+    """Return what trains ``network``, of any initial weights, on ``songs`` as ``recipe`` says."""
+    assert isinstance(network, SeparationModel)
+    spec = network.spec
+    validator = None
+    with main_process_first():
+        examples = StemExamples(
+            songs.train,
+            recipe.data,
+            AugmentChain(recipe.augmentations, spec.sources, spec.sample_rate),
+            audio_channels=spec.audio_channels,
+            seed=recipe.training.seed,
+            cache_folder=cache_folder,
+        )
+        if songs.valid:
+            validator = SongValidator(
+                songs.valid, recipe.data, spec=spec, cache_folder=cache_folder
+            )
+    sound = Sound(spec.sample_rate, spec.sources)
+    return Task(network, SeparationObjective(recipe.loss), examples, validator, sound)
 
 
 def _quickest_attention() -> AbstractContextManager[None]:

@@ -35,6 +35,15 @@ def squared_error(*, estimate: Stems, reference: Stems) -> PerSource:
     return (estimate - reference).square().mean(dim=(2, 3))
 
 
+def magnitude_error(
+    *,
+    estimate: Complex[Tensor, "batch source channel bin frame"],
+    reference: Complex[Tensor, "batch source channel bin frame"],
+) -> Float[Tensor, "batch source"]:
+    """Return the mean absolute difference of magnitudes."""
+    return (estimate.abs() - reference.abs()).abs().mean(dim=(2, 3, 4))
+
+
 def spectral_error(
     *, estimate: Stems, reference: Stems, sizes: tuple[tuple[int, int], ...]
 ) -> PerSource:
