@@ -61,9 +61,6 @@ MINIMUM_PHASE_GAIN = 1.01
 #: So much more has to be shared with the rectified input than with the input.
 RECTIFIED_GAIN = 3.0
 
-#: Around the first peak its highest point is looked for, in seconds.
-PEAK_WIDTH_SECONDS = 0.001
-
 #: Information (bits per bin) that this many times exceeds that of a wrong delay is certain.
 CERTAIN_RATIO = 4.0
 
@@ -351,8 +348,8 @@ def _excess_delay(spectra: _Spectra, rate: int) -> tuple[float, float, float] | 
     weight = torch.where(valid, (coherence / (1.0 - coherence)).clamp(max=100.0), 0.0)
     phase = spectra.cross / spectra.cross.abs().clamp(min=1e-300)
     minimum = _minimum_phase(_continued_log_magnitude(spectra, valid))
-    plain = _first_peak(phase, weight, rate)
-    without = _first_peak(phase * torch.exp(-1j * minimum), weight, rate)
+    plain = _highest_peak(phase, weight)
+    without = _highest_peak(phase * torch.exp(-1j * minimum), weight)
     # What has no memory has no phase, whatever its magnitude looks like: the plainer wins a tie.
     found = without if abs(without[1]) > MINIMUM_PHASE_GAIN * abs(plain[1]) else plain
     bins = torch.arange(len(weight), dtype=torch.float64)
@@ -360,38 +357,14 @@ def _excess_delay(spectra: _Spectra, rate: int) -> tuple[float, float, float] | 
     return (*found, spread * rate / (2 * (len(weight) - 1)))
 
 
-def _first_peak(phase: Tensor, weight: Tensor, rate: int) -> tuple[float, float]:
-    """Return where the weighted phases' correlation first peaks, in samples, and the peak.
-
-    A peak before the highest counts if the latter, repeated by tones that last, does not explain
-    it.
-    """
-    correlation, own = (
-        _fine_correlation(phase, weight),
-        _fine_correlation(torch.ones_like(weight), weight),
-    )
-    middle = len(own) // 2
-    highest = int(correlation.abs().argmax())
-    rest = (correlation - correlation[highest] * own.roll(highest - middle)).abs()
-    width = max(1, round(PEAK_WIDTH_SECONDS * rate * UPSAMPLING))
-    before = rest[: max(0, highest - width)]
-    clear = before >= max(FIRST_PEAK * float(correlation.abs().max()), CLEAR_PEAK * _rms(rest))
-    index = highest
-    if clear.any():
-        index = int(torch.nonzero(clear)[0])
-        index += int(before[index : index + width].argmax())
-    return (index - middle) / UPSAMPLING, float(correlation[index])
-
-
-def _fine_correlation(phase: Tensor, weight: Tensor) -> Float64[Tensor, " lags"]:
-    """Return the correlation at fractions of a sample, lag 0 in the middle, 1 at most."""
+def _highest_peak(phase: Tensor, weight: Tensor) -> tuple[float, float]:
+    """Return where the weighted phases' correlation peaks, in samples, and the peak, at most 1."""
     n_fft = 2 * (len(phase) - 1) * UPSAMPLING
     padded = F.pad(weight * phase, (0, n_fft // 2 + 1 - len(phase)))
-    return torch.fft.irfft(padded, n_fft).roll(n_fft // 2) * (n_fft / 2 / weight.sum())
-
-
-def _rms(values: Tensor) -> float:
-    return float(values.square().mean().sqrt())
+    correlation = torch.fft.irfft(padded, n_fft) * (n_fft / 2 / weight.sum())
+    index = int(correlation.abs().argmax())
+    lag = index if index < n_fft // 2 else index - n_fft
+    return lag / UPSAMPLING, float(correlation[index])
 
 
 def _continued_log_magnitude(spectra: _Spectra, valid: Tensor) -> Float64[Tensor, " bins"]:
