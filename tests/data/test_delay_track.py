@@ -79,7 +79,7 @@ def test_undone_the_sound_is_where_it_was(track, times):
     truth = tones(times)[:length].float()
     for channel, gain in ((0, 1.0), (1, 0.5)):
         error = undone[channel, inside] / gain - truth[inside]
-        assert float(error.square().mean() / truth.square().mean()) < 2e-4
+        assert float(error.square().mean() / truth.square().mean()) < 5e-4
     # a constant delay leaves much more
     constant = wet[0, 3500:][:length][inside] - truth[inside]
     assert float(constant.square().mean() / truth.square().mean()) > 0.1

@@ -48,12 +48,22 @@ class DelayTrack:
     sample_rate: int
 
     def at(self, samples: Float64[Tensor, " time"]) -> Float64[Tensor, " time"]:
-        """Return the delay of what entered at these samples; held beyond the ends."""
-        places = self.seconds * self.sample_rate
-        right = torch.searchsorted(places, samples.contiguous()).clamp(1, len(places) - 1)
-        left = right - 1
-        share = ((samples - places[left]) / (places[right] - places[left])).clamp(0.0, 1.0)
-        return torch.lerp(self.delay_samples[left], self.delay_samples[right], share)
+        """Return the delay of what entered at these samples; held beyond the ends.
+
+        Between pulses by cubics (Catmull and Rom, 1974).
+        """
+        places, delays = self.seconds * self.sample_rate, self.delay_samples
+        slope = F.pad(delays[2:] - delays[:-2], (1, 1)) / F.pad(
+            places[2:] - places[:-2], (1, 1), value=1.0
+        )
+        left = torch.searchsorted(places, samples.contiguous()).clamp(1, len(places) - 1) - 1
+        step = places[left + 1] - places[left]
+        share = ((samples - places[left]) / step).clamp(0.0, 1.0)
+        rest = 1.0 - share
+        ends = delays[left] * rest.square() * (1 + 2 * share)
+        ends = ends + delays[left + 1] * share.square() * (1 + 2 * rest)
+        bend = slope[left] * rest - slope[left + 1] * share
+        return ends + bend * step * share * rest
 
     @property
     def drift_samples(self) -> float:
