@@ -14,17 +14,19 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from audiform.audio import Audio
     from audiform.checkpoints import list_models, load_model
+    from audiform.inference.effect import Effect
     from audiform.inference.separator import Separator, Stems
 
 _PUBLIC = {
     "Audio": "audiform.audio",
+    "Effect": "audiform.inference.effect",
     "Separator": "audiform.inference.separator",
     "Stems": "audiform.inference.separator",
     "list_models": "audiform.checkpoints",
     "load_model": "audiform.checkpoints",
 }
 
-__all__ = ["Audio", "Separator", "Stems", "__version__", "list_models", "load_model"]
+__all__ = ["Audio", "Effect", "Separator", "Stems", "__version__", "list_models", "load_model"]
 
 
 def __getattr__(name: str) -> Any:

@@ -78,20 +78,20 @@ def train(
         if data is None:
             raise ConfigError("there is nothing to train on; name a folder with --data")
         try:
-            with closing(_Bar()) as bar:
+            with closing(TrainingBar()) as bar:
                 path = RECIPES[recipe](
                     data,
                     out or Path("runs") / recipe,
                     resume=resume,
                     start=start,
-                    settings=dict(_setting(text) for text in settings or []),
+                    settings=dict(parse_setting(text) for text in settings or []),
                     on_progress=bar.update,
                 )
         except Cancelled as stopped:
-            if _is_main_process():
+            if is_main_process():
                 print(stopped, file=sys.stderr)
             raise typer.Exit(INTERRUPTED) from None
-        if _is_main_process():
+        if is_main_process():
             print(path)
 
 
@@ -105,12 +105,12 @@ def _print_recipes() -> None:
         print(f"{name:<{width}}  {first}")
 
 
-def _is_main_process() -> bool:
+def is_main_process() -> bool:
     """Tell whether this process speaks for all that train together."""
     return os.environ.get("RANK", "0") == "0"
 
 
-class _Bar:
+class TrainingBar:
     """A line on the terminal, at most 80 columns wide, that appears with the first step."""
 
     def __init__(self) -> None:
@@ -122,7 +122,7 @@ class _Bar:
             BarColumn(bar_width=10),
             TextColumn("{task.description}"),
             console=Console(stderr=True),
-            disable=not _is_main_process(),
+            disable=not is_main_process(),
         )
         self._task = self._bars.add_task("", total=1.0)
 
@@ -145,7 +145,7 @@ class _Bar:
         self._bars.stop()
 
 
-def _setting(text: str) -> tuple[str, Any]:
+def parse_setting(text: str) -> tuple[str, Any]:
     """Read ``path=value``; the value is JSON, or a text where it is none."""
     from audiform.errors import ConfigError
 

@@ -29,7 +29,7 @@ def render_effect(
     ``on_progress`` is told samples done and in all, or None. Raises :class:`ConfigError` for an
     effect, a knob or a format that is not there, :class:`AudioError` for files.
     """
-    effect, format = find_effect(name), _format(Path(target))
+    effect, format = find_effect(name), lossless_format(Path(target))
     complete = complete_settings(effect.knobs, settings)  # before a file is begun
     with AudioReader(source) as reader:
         info = reader.info
@@ -54,7 +54,11 @@ def render_effect(
     return writer
 
 
-def _format(target: Path) -> OutputFormat:
+def lossless_format(target: Path) -> OutputFormat:
+    """Return the format that the ending of ``target`` names, as precise as it gets.
+
+    Raises :class:`ConfigError` for an ending that is none.
+    """
     name = target.suffix.removeprefix(".").lower()
     if name not in WRITERS:
         raise ConfigError(

@@ -54,10 +54,11 @@ def pre_emphasised_esr(
 ) -> Float[Tensor, "*leading"]:
     """Return :func:`esr` after y[n] = x[n] - 0.85 x[n - 1], which weighs treble as ears do."""
     require_equal_shapes(estimate, reference)
-    return esr(estimate=_pre_emphasised(estimate), reference=_pre_emphasised(reference))
+    return esr(estimate=pre_emphasised(estimate), reference=pre_emphasised(reference))
 
 
-def _pre_emphasised(audio: Tensor) -> Tensor:
+def pre_emphasised(audio: Float[Tensor, "*leading time"]) -> Float[Tensor, "*leading time"]:
+    """Return y[n] = x[n] - 0.85 x[n - 1], silence before."""
     before = torch.nn.functional.pad(audio, (1, 0))[..., :-1]
     return audio - PRE_EMPHASIS * before
 

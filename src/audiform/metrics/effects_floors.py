@@ -8,22 +8,20 @@ published networks, so no score means much without them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import reduce
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from audiform.dsp.convolve import convolve
-from audiform.dsp.fast_length import fast_length
+from audiform.dsp.least_squares_filter import NormalEquations, normal_equations
 from audiform.errors import AudioError
 from audiform.knob import Knob, settings_to_network
 from audiform.metrics.effects import esr
 from audiform.metrics.shapes import require_equal_shapes
 
 FIR_TAPS = 256
-
-#: Added to the diagonal, as a share of the dry sound's energy: a sine alone fits many filters.
-RIDGE = 1e-9
 
 
 def best_gain(*, dry: Float[Tensor, "channels time"], wet: Float[Tensor, "channels time"]) -> float:
@@ -50,29 +48,12 @@ def fitted_fir(
         raise AudioError(
             f"a filter of {num_taps} taps was to be fitted to {length} samples; give more sound"
         )
-    dry, wet = dry.double(), wet.double()
-    n_fft = fast_length(length + num_taps)
-    spectrum = torch.fft.rfft(dry, n=n_fft)
-    across = torch.fft.irfft(spectrum.conj() * torch.fft.rfft(wet, n=n_fft), n=n_fft)
-    gram = _gram(dry, torch.fft.irfft(spectrum.abs().square(), n=n_fft), num_taps)
-    ridge = RIDGE * gram[0, 0].clamp(min=1e-30) * torch.eye(num_taps).to(gram)
-    return torch.linalg.solve(gram + ridge, across[:, :num_taps].sum(dim=0))
-
-
-def _gram(dry: Tensor, own: Tensor, num_taps: int) -> Float[Tensor, "taps taps"]:
-    """Return sum over n of x[n - i] x[n - j] for i, j < taps.
-
-    Next to the diagonal it is the autocorrelation less what has run out at the end of the sound:
-    R[i + 1, j + 1] = R[i, j] - x[N - 1 - i] x[N - 1 - j].
-    """
-    lag = (torch.arange(num_taps)[:, None] - torch.arange(num_taps)).abs()
-    whole = own[:, :num_taps].sum(dim=0)[lag]
-    ending = dry[:, -num_taps + 1 :].flip(-1) if num_taps > 1 else dry[:, :0]
-    lost = torch.zeros_like(whole)
-    lost[1:, 1:] = torch.einsum("ci,cj->ij", ending, ending)
-    for row in range(2, num_taps):
-        lost[row, 1:] += lost[row - 1, :-1]
-    return whole - lost
+    history = torch.nn.functional.pad(dry, (num_taps - 1, 0))
+    sums = [
+        normal_equations(own, target, num_taps=num_taps)
+        for own, target in zip(history, wet, strict=True)
+    ]
+    return reduce(NormalEquations.plus, sums).solve()
 
 
 def nearest_setting(

@@ -1,14 +1,17 @@
-"""GainTCN: a gain with a memory of seconds, and gated convolutions; causal, for use while playing.
+"""GainTCN: a gain with a memory of seconds, gated convolutions, a filter; for use while playing.
 
-Two parts, both set by the knobs. The gain stage is a compressor whose curve and times are
+Three parts, all set by the knobs. The gain stage is a compressor whose curve and times are
 learned: the level of each sample goes through a small network (the static curve), its results
-through peak followers with a release and smoothers with an attack, and their sum is a gain in
-nepers. The other part, a temporal convolutional network with gates, sees the dry signal, the
-signal after the gain and what the followers say, and adds what a gain cannot do: filters,
-distortion, short echoes.
+through peak followers with a release and smoothers with an attack, and what another small
+network makes of those is a gain in nepers. A temporal convolutional network with gates sees the
+dry signal, the signal after the gain and what the followers say, and adds what a gain cannot do:
+distortion, short echoes. Last comes a filter of some hundred taps: the linear colour of a device,
+which decides most of the error on compressors and which least squares give before any training
+(:meth:`GainTCN.fit_start`). What the convolutions add is half before, half after the filter.
 
-The state is explicit and small: the past of four convolutions and one number for each follower
-and smoother. Blocks of any length give what one pass gives.
+The state is explicit and small: the past of the convolutions and of the filter, and one number
+for each follower and smoother. Blocks of any length give what one pass gives. It is causal, but
+for ``look_ahead_samples``, its latency.
 
 Ancestors: C. Steinmetz and J. Reiss, "Efficient neural networks for real-time modeling of analog
 dynamic range compression", 2022, arXiv:2102.06200 (few layers of steeply growing dilation, knobs
@@ -22,18 +25,22 @@ parallel over time (:mod:`audiform.nn.envelope`).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from functools import reduce
 from typing import Annotated
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
+from audiform.dsp.least_squares_filter import NormalEquations, normal_equations
 from audiform.knob import Knob
 from audiform.nn.causal_convolution import CausalConvolution
 from audiform.nn.envelope import FASTEST_RATE, follow_peaks, smooth
-from audiform.nn.streamed_effect import StreamedEffect
+from audiform.nn.settable_filter import SettableFilter
+from audiform.nn.streamed_effect import PASS_SAMPLES, StreamedEffect
 from audiform.protocols import EffectSpec, EffectState
 
 #: Added to the square of a sample before its logarithm: -90 dB.
@@ -49,8 +56,18 @@ SLOWEST_SECONDS = 20.0
 RELEASE_SECONDS = (0.02, 2.0)
 ATTACK_SECONDS = (0.0005, 0.05)
 
+#: The static curve begins as a sum of knees between these levels, each as sharp as this.
+KNEES_DB, KNEE_SHARPNESS = (-70.0, -5.0), 4.0
+
 #: The envelopes' first weights in the gain are at most this.
 FIRST_MIX = 0.15
+
+#: How much of the sound before a training segment the gain stage learns from; before that it
+#: only listens.
+LEARNED_SECONDS = 0.5
+
+#: Ridges of the first fit, as shares of the energy: of filters, of what knobs do to them.
+FILTER_RIDGE, SETTINGS_RIDGE = 1e-6, 1e-4
 
 #: A gain is at most e^3, 26 dB, and at least 1 / e^12, -104 dB.
 MOST_NEPERS, LEAST_NEPERS = 3.0, -12.0
@@ -63,6 +80,8 @@ class GainTCNConfig(BaseModel):
       dilation.
     - ``num_followers``: peak followers, each with a smoother; ``curve_channels``: width of the
       network before them; ``knob_channels``: of the one that the knobs go through.
+    - ``filter_taps`` of the last filter, and ``filter_shapes`` that knobs mix into it.
+    - ``look_ahead_samples``: how far it hears ahead, which is its latency.
     - ``look_back_seconds``: how much dry audio a training example begins with, so that the
       followers know what came before.
     """
@@ -77,12 +96,15 @@ class GainTCNConfig(BaseModel):
     num_followers: PositiveInt = 4
     curve_channels: PositiveInt = 16
     knob_channels: PositiveInt = 32
-    look_back_seconds: Annotated[float, Field(ge=0, le=60)] = 1.0
+    filter_taps: PositiveInt = 384
+    filter_shapes: NonNegativeInt = 6
+    look_ahead_samples: Annotated[int, Field(ge=0, le=4096)] = 0
+    look_back_seconds: Annotated[float, Field(ge=0, le=60)] = 3.0
 
     @property
     def receptive_samples(self) -> int:
-        """Samples before one that the convolutions see."""
-        return (self.kernel_size - 1) * sum(self.dilations)
+        """Samples before one that the convolutions and the filter see."""
+        return (self.kernel_size - 1) * sum(self.dilations) + self.filter_taps - 1
 
 
 class GainStage(nn.Module):
@@ -96,9 +118,14 @@ class GainStage(nn.Module):
         self.knee = nn.Conv1d(1, width, 1)
         self.curve = nn.Conv1d(width, bands, 1)
         self.mix = nn.Conv1d(bands, 1, 1)
+        self.bend = nn.Conv1d(bands, width, 1)
+        self.mix_bent = nn.Conv1d(width, 1, 1)
+        _start_curve(self.knee, self.curve)
         # A gain near one, whatever the level.
         nn.init.uniform_(self.mix.weight, -FIRST_MIX, FIRST_MIX)
+        nn.init.uniform_(self.mix_bent.weight, -FIRST_MIX, FIRST_MIX)
         _zero_bias(self.mix)
+        _zero_bias(self.mix_bent)
         self.release = nn.Parameter(_log_rates(RELEASE_SECONDS, bands, config.sample_rate))
         self.attack = nn.Parameter(_log_rates(ATTACK_SECONDS, bands, config.sample_rate))
 
@@ -122,7 +149,8 @@ class GainStage(nn.Module):
         peaks, followed = follow_peaks(drive, self._rate(self.release + release[..., 0]), followed)
         envelope, smoothed = smooth(peaks, self._rate(self.attack + attack[..., 0]), smoothed)
         envelope = envelope.to(x.dtype)
-        nepers = self.mix(envelope) + makeup
+        bent = self.mix_bent(F.silu(self.bend(envelope)))
+        nepers = self.mix(envelope) + bent + makeup
         return nepers.clamp(LEAST_NEPERS, MOST_NEPERS).exp(), envelope, followed, smoothed
 
     def _rate(self, logarithm: Float[Tensor, "batch band"]) -> Float[Tensor, "batch band"]:
@@ -176,10 +204,16 @@ class GainTCN(StreamedEffect):
             for dilation in config.dilations
         ]
         self.layers = nn.ModuleList(layers)
-        self.head = nn.Conv1d(channels, 1, 1)
+        # Before and after the filter.
+        self.head = nn.Conv1d(channels, 2, 1)
         nn.init.zeros_(self.head.weight)  # it starts as the dry signal
         _zero_bias(self.head)
-        neutral = [self.gain.neutral(), *(layer.neutral() for layer in layers)]
+        self.filter = SettableFilter(config.filter_taps, config.filter_shapes)
+        neutral = [
+            self.gain.neutral(),
+            *(layer.neutral() for layer in layers),
+            self.filter.neutral(),
+        ]
         self.sizes = [len(part) for part in neutral]
         # The knobs and a one, so that an effect without knobs has settings too.
         self.from_knobs = nn.Sequential(
@@ -200,6 +234,7 @@ class GainTCN(StreamedEffect):
             audio_channels=1,
             knobs=config.knobs,
             context_samples=max(config.receptive_samples, look_back),
+            latency_samples=config.look_ahead_samples,
         )
 
     def initial_state(self, batch_size: int = 1) -> EffectState:
@@ -208,8 +243,9 @@ class GainTCN(StreamedEffect):
         pasts = (
             weight.new_zeros(batch_size, config.hidden_channels, past) for past in self.past_samples
         )
+        unfiltered = weight.new_zeros(batch_size, 1, config.filter_taps - 1)
         rest = weight.new_zeros(batch_size, config.num_followers, dtype=torch.float64)
-        return (*pasts, rest, rest)
+        return (*pasts, unfiltered, rest, rest)
 
     def step(
         self,
@@ -218,23 +254,145 @@ class GainTCN(StreamedEffect):
         state: EffectState,
     ) -> tuple[Float[Tensor, "batch 1 time"], EffectState]:
         """Take the next block of dry audio and return wet audio of its length, and the state."""
-        *pasts, followed, smoothed = state
+        *pasts, unfiltered, followed, smoothed = state
         settings = self._settings(knobs)
         gain, envelope, followed, smoothed = self.gain(block, settings[0], followed, smoothed)
         ridden = block * gain
         seen = torch.cat([block, ridden, envelope], dim=1)
         hidden = self.input(seen)
         kept = []
-        for layer, own, past in zip(self.layers, settings[1:], pasts, strict=True):
+        for layer, own, past in zip(self.layers, settings[1:-1], pasts, strict=True):
             hidden, past = layer(hidden, own, past)
             kept.append(past)
-        return ridden + self.head(hidden), (*kept, followed, smoothed)
+        before, after = self.head(hidden).split(1, dim=1)
+        filtered, unfiltered = self.filter(ridden + before, settings[-1], unfiltered)
+        return filtered + after, (*kept, unfiltered, followed, smoothed)
 
     def _settings(self, knobs: Float[Tensor, "batch knob"]) -> tuple[Tensor, ...]:
         """Return what the knobs set each part to, (batch, setting, 1): some multiply, some add."""
-        one = knobs.new_ones(len(knobs), 1)
-        settings = self.from_knobs(torch.cat([knobs, one], dim=1)) + self.neutral
+        settings = self._hidden(knobs) @ self._readout.weight.T + self._readout.bias + self.neutral
         return settings[..., None].split(self.sizes, dim=1)
+
+    def _hidden(self, knobs: Float[Tensor, "batch knob"]) -> Float[Tensor, "batch hidden"]:
+        one = knobs.new_ones(len(knobs), 1)
+        hidden: Tensor = self.from_knobs[1](self.from_knobs[0](torch.cat([knobs, one], dim=1)))
+        return hidden
+
+    @property
+    def _readout(self) -> nn.Linear:
+        readout = self.from_knobs[2]
+        assert isinstance(readout, nn.Linear)
+        return readout
+
+    def forward(
+        self, dry: Float[Tensor, "batch 1 time"], knobs: Float[Tensor, "batch knob"]
+    ) -> Float[Tensor, "batch 1 time"]:
+        """Return what ``dry`` becomes, undelayed, at its length; silence lies before and after."""
+        ahead = self.config.look_ahead_samples
+        return self.run(F.pad(dry, (0, ahead)), knobs, self.initial_state(len(dry)))[..., ahead:]
+
+    def predict(
+        self, dry: Float[Tensor, "batch 1 time"], knobs: Float[Tensor, "batch knob"]
+    ) -> Float[Tensor, "batch 1 wet_time"]:
+        """Return what all of ``dry`` but its look-back and look-ahead becomes.
+
+        The gain stage hears the whole look-back, and learns from the end of it; the convolutions
+        hear what they see.
+        """
+        spec, config = self.spec, self.config
+        ahead = config.look_ahead_samples
+        # the wet sound is later than the dry one by `ahead`
+        seen_from = max(0, spec.context_samples + ahead - config.receptive_samples)
+        learned = round(LEARNED_SECONDS * config.sample_rate) if torch.is_grad_enabled() else 0
+        learned_from = max(0, seen_from - learned)
+        *pasts, followed, smoothed = self.initial_state(len(dry))
+        settings = self._settings(knobs)[0]
+        with torch.no_grad():
+            followed, smoothed = self._listen(dry[..., :learned_from], settings, followed, smoothed)
+        between = dry[..., learned_from:seen_from]
+        followed, smoothed = self._listen(between, settings, followed, smoothed)
+        wet = self.run(dry[..., seen_from:], knobs, (*pasts, followed, smoothed))
+        return wet[..., spec.context_samples + ahead - seen_from :]
+
+    def _listen(
+        self, dry: Tensor, settings: Tensor, followed: Tensor, smoothed: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return the states of the gain stage after ``dry``."""
+        for block in dry.split(PASS_SAMPLES, dim=-1):
+            if block.shape[-1]:
+                _, _, followed, smoothed = self.gain(block, settings, followed, smoothed)
+        return followed, smoothed
+
+    @torch.no_grad()
+    def fit_start(
+        self,
+        dry: Sequence[Float[Tensor, "1 time"]],
+        wet: Sequence[Float[Tensor, "1 time"]],
+        knobs: Sequence[Float[Tensor, " knob"]],
+    ) -> None:
+        """Begin with the filters that bring what the gain stage gives closest to ``wet``.
+
+        One filter for each setting by least squares; their mean is the filter, their principal
+        differences its shapes, and a ridge regression says how knobs mix those.
+        """
+        sums: dict[tuple[float, ...], NormalEquations] = {}
+        taps, ahead = self.config.filter_taps, self.config.look_ahead_samples
+        for own_dry, own_wet, own_knobs in zip(dry, wet, knobs, strict=True):
+            ridden = F.pad(self._ride(own_dry[None], own_knobs[None])[0, 0], (taps - 1, 0))
+            cut = max(0, own_wet.shape[-1] - ahead)
+            found = normal_equations(
+                ridden[ahead : ahead + cut + taps - 1], own_wet[0, :cut], num_taps=taps
+            )
+            key = tuple(own_knobs.tolist())
+            sums[key] = sums[key].plus(found) if key in sums else found
+        common = reduce(NormalEquations.plus, sums.values()).solve(FILTER_RIDGE)
+        # a setting's filter differs from the common one where its own sound says so
+        own = torch.stack([_near(found, common) for found in sums.values()])
+        self.filter.start(own.float())
+        coefficients = self.filter.coefficients(own.float())
+        positions = torch.tensor(list(sums)).reshape(len(sums), -1)
+        self._start_settings(positions.to(own_knobs), coefficients)
+
+    def _ride(self, dry: Tensor, knobs: Tensor) -> Tensor:
+        """Return ``dry`` after the gain stage."""
+        *_, followed, smoothed = self.initial_state(len(dry))
+        settings, parts = self._settings(knobs)[0], []
+        for block in dry.split(PASS_SAMPLES, dim=-1):
+            gain, _, followed, smoothed = self.gain(block, settings, followed, smoothed)
+            parts.append(block * gain)
+        return torch.cat(parts, dim=-1)
+
+    def _start_settings(
+        self, knobs: Float[Tensor, "setting knob"], wanted: Float[Tensor, "setting shape"]
+    ) -> None:
+        """Let the knobs mix the filter's shapes as ``wanted``; other settings stay neutral."""
+        count = wanted.shape[1]
+        if not count:
+            return
+        hidden = self._hidden(knobs).double()
+        hidden = torch.cat([hidden, hidden.new_ones(len(hidden), 1)], dim=1)
+        ridge = SETTINGS_RIDGE * len(hidden) * torch.eye(hidden.shape[1]).to(hidden)
+        weights = torch.linalg.solve(hidden.T @ hidden + ridge, hidden.T @ wanted.double())
+        self._readout.weight[-count:] = weights[:-1].T.float()
+        self._readout.bias[-count:] = weights[-1].float()
+
+
+def _near(found: NormalEquations, common: Float[Tensor, " taps"]) -> Float[Tensor, " taps"]:
+    """Return a setting's own filter, drawn to the common one where its sound says little."""
+    left = found._replace(cross=found.cross - found.gram @ common)
+    return common + left.solve(FILTER_RIDGE)
+
+
+def _start_curve(knee: nn.Conv1d, curve: nn.Conv1d) -> None:
+    """Begin with curves that rise with the level, from one knee on or another."""
+    width = knee.out_channels
+    assert knee.bias is not None
+    levels = torch.linspace(*KNEES_DB, width) * (LEVEL_SCALE * math.log(10.0) / 10.0)
+    with torch.no_grad():
+        knee.weight.fill_(KNEE_SHARPNESS)
+        knee.bias.copy_(-KNEE_SHARPNESS * levels)
+    nn.init.uniform_(curve.weight, 0.0, 2.0 / width)
+    _zero_bias(curve)
 
 
 def _zero_bias(layer: nn.Conv1d) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from audiform.recipes.band_split import band_split, band_split_tiny
 from audiform.recipes.demucs import demucs, demucs_tiny
+from audiform.recipes.effect import EffectRecipe, effect_architectures, effect_run, effect_tiny
 from audiform.recipes.frame_transformer import (
     frame_transformer_small,
     frame_transformer_small_tiny,
@@ -77,9 +78,24 @@ SEPARATION_RUNS: dict[str, Callable[[], SeparationRun]] = {
     "htdemucs-lora-tiny": htdemucs_lora_tiny,
 }
 
+#: Name -> training run of an effect, on recordings of its input and output.
+EFFECT_RECIPES: dict[str, EffectRecipe] = {
+    "effect": EffectRecipe("effect", effect_run, "Train an effect with knobs on recordings of it."),
+    "effect-tiny": EffectRecipe("effect-tiny", effect_tiny, "Train the tiny form of it: seconds."),
+    **{
+        f"effect-{architecture}": EffectRecipe(
+            f"effect-{architecture}",
+            partial(effect_run, architecture),
+            f"Train an effect with the network {architecture}.",
+        )
+        for architecture in effect_architectures()
+    },
+}
+
 #: Name -> training run.
 RECIPES: dict[str, Recipe] = {
     "default": band_split,
     "default-tiny": band_split_tiny,
+    **EFFECT_RECIPES,
     **{name: SeparationRecipe(name, settings) for name, settings in SEPARATION_RUNS.items()},
 }

@@ -15,7 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from audiform.data.findings import Finding, Level
-from audiform.data.layouts.in_out import effect_track, unreadable_knobs
+from audiform.data.layouts.in_out import (
+    effect_track,
+    is_in_out_files,
+    is_in_out_folders,
+    unreadable_knobs,
+)
 from audiform.data.layouts.knob_values import parse_knobs
 from audiform.data.layouts.reading import Reading, audio_files, with_splits
 
@@ -39,17 +44,17 @@ class EffectInfo:
 
 
 def is_signaltrain(root: Path) -> bool:
-    """Whether there are files of both patterns, or the description of an effect."""
-    if _info_path(root) is not None:
-        return True
+    """Whether there are files of both patterns, or the description of an effect and no others."""
     for place, _ in with_splits(root):
         names = [path.stem for path in audio_files(place)]
         if any(map(_INPUT.fullmatch, names)) and any(map(_TARGET.fullmatch, names)):
             return True
-    return False
+    is_other = is_in_out_folders(root) or is_in_out_files(root)
+    return find_info(root) is not None and not is_other
 
 
-def _info_path(root: Path) -> Path | None:
+def find_info(root: Path) -> Path | None:
+    """Return where the description of the effect is, None if there is none."""
     places = [root, *(place for place, _ in with_splits(root))]
     return next((place / INFO_FILE for place in places if (place / INFO_FILE).is_file()), None)
 
@@ -57,7 +62,7 @@ def _info_path(root: Path) -> Path | None:
 def read_signaltrain(root: Path) -> Reading:
     """Pair inputs and targets by their number."""
     reading = Reading()
-    info = _read_info(_info_path(root), reading)
+    info = read_info(find_info(root), reading)
     for place, split in with_splits(root):
         inputs: dict[int, Path] = {}
         targets: list[tuple[int, str, Path]] = []
@@ -89,7 +94,8 @@ def read_signaltrain(root: Path) -> Reading:
     return reading
 
 
-def _read_info(path: Path | None, reading: Reading) -> EffectInfo:
+def read_info(path: Path | None, reading: Reading) -> EffectInfo:
+    """Read a description; what cannot be understood becomes a finding of ``reading``."""
     if path is None:
         return EffectInfo()
     parser = configparser.ConfigParser(interpolation=None)

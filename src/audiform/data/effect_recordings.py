@@ -1,0 +1,516 @@
+"""Recordings of an effect: what went in and what came out, with the positions of the knobs.
+
+Any layout of effects will do (:data:`audiform.data.layouts.LAYOUTS`): SignalTrain's folders,
+``input`` and ``target`` side by side with the settings in the targets' names, two folders.
+Ranges of knobs come from ``effect_info.ini``, from the caller, or from the settings recorded.
+
+Targets are moved to where their inputs are (:mod:`audiform.data.effect_alignment`). A delay of a
+few samples stays: it belongs to the effect's filter, and what is learned then lies where the
+recording lay.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from audiform.data.check.pairing import CLEAR_PEAK, PairAccumulator, PairFit
+from audiform.data.decoded import DecodedAudio, DecodedCache, OpenFiles
+from audiform.data.findings import Level
+from audiform.data.layouts import LAYOUTS, Reading, read_layout
+from audiform.data.layouts.signaltrain import EffectInfo, find_info, read_info
+from audiform.data.track import INPUT, TARGET, Track
+from audiform.errors import ConfigError, DataError
+from audiform.knob import Knob, settings_to_network
+
+#: Layouts whose tracks are an input and a target.
+EFFECT_LAYOUTS = ("nam", "signaltrain", "in-out-folders", "in-out-files")
+
+#: A target that lies no further from its input is left where it is.
+KEPT_LAG_SAMPLES = 32
+
+#: Delays of one set that differ by no more are one delay, seen through different filters.
+LIKE_LAGS_SAMPLES = 8
+
+#: Sound that delays are looked for in, and in how many blocks.
+ALIGNED_BLOCK_SAMPLES, ALIGNED_BLOCKS = 2**16, 24
+
+_PULSES = re.compile(r"pulses?$")
+
+
+@dataclass(frozen=True)
+class ScoredPart:
+    """The part of a recording that counts: of every ``period_samples`` those from start to stop."""
+
+    period_samples: int
+    start_samples: int
+    stop_samples: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.start_samples < self.stop_samples <= self.period_samples:
+            raise ConfigError(
+                f"of every {self.period_samples} samples those from {self.start_samples} to "
+                f"{self.stop_samples} were to count; choose 0 <= start < stop <= period"
+            )
+
+    @classmethod
+    def parse(cls, text: str) -> ScoredPart:
+        """Read ``PERIOD:START:STOP``; raises :class:`ConfigError`."""
+        parts = text.split(":")
+        if len(parts) != 3 or not all(part.strip().isdigit() for part in parts):
+            raise ConfigError(
+                f"a part to score is PERIOD:START:STOP in samples, got {text!r}; such as "
+                "22050:11025:22050"
+            )
+        return cls(*(int(part) for part in parts))
+
+    def spans(self, start: int, stop: int) -> list[tuple[int, int]]:
+        """Return the stretches that count between two samples of the recording."""
+        first = start // self.period_samples
+        last = -(-stop // self.period_samples)
+        found = []
+        for number in range(first, last):
+            begin = number * self.period_samples
+            span = (
+                max(start, begin + self.start_samples),
+                min(stop, begin + self.stop_samples),
+            )
+            if span[0] < span[1]:
+                found.append(span)
+        return found
+
+
+@dataclass(frozen=True)
+class Take:
+    """One channel of an input and of its target, at one setting.
+
+    Sample n of the input belongs to sample n + ``lag_samples`` of the target, which counts
+    ``polarity`` times. ``spans`` are the stretches (start, stop) of the input that are to be
+    learned or scored; what lies before them may be heard. ``source`` is equal for takes of one
+    input.
+    """
+
+    name: str
+    settings: Mapping[str, float]
+    split: str
+    dry: DecodedAudio
+    wet: DecodedAudio
+    dry_channel: int
+    wet_channel: int
+    lag_samples: int
+    polarity: int
+    spans: tuple[tuple[int, int], ...]
+    source: str
+
+    @property
+    def num_samples(self) -> int:
+        """Samples in all spans."""
+        return sum(stop - start for start, stop in self.spans)
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """What was found of delay and polarity, and what was done about it, in samples.
+
+    ``lag_samples`` is how much later targets come than inputs, in the middle of the set;
+    ``moved_samples`` by how much they were moved back. ``inverted``: the effect turns the
+    waveform over, which is learned. ``turned`` are takes that were turned over because they
+    differ from the others.
+    """
+
+    lag_samples: int
+    moved_samples: int
+    inverted: bool
+    turned: tuple[str, ...] = ()
+    unclear: tuple[str, ...] = ()
+
+    def sentence(self) -> str:
+        """Say it."""
+        parts = [f"targets come {self.lag_samples} samples after their inputs"]
+        if self.moved_samples:
+            parts.append(f"{self.moved_samples} of them are taken out")
+        elif self.lag_samples:
+            parts.append("which the effect learns")
+        if self.inverted:
+            parts.append("the effect turns the waveform over")
+        if self.turned:
+            parts.append(f"turned over to be like the others: {', '.join(self.turned)}")
+        if self.unclear:
+            parts.append(f"delay not to be found, left as it is: {', '.join(self.unclear[:5])}")
+        return "; ".join(parts)
+
+
+@dataclass(frozen=True)
+class Recordings:
+    """All takes of a set, its knobs and its rate."""
+
+    takes: tuple[Take, ...]
+    knobs: tuple[Knob, ...]
+    sample_rate: int
+    layout: str
+    alignment: Alignment
+    fixed: Mapping[str, float]
+
+    def of(self, split: str) -> tuple[Take, ...]:
+        """Return the takes of "train", "valid" or "test"."""
+        return tuple(take for take in self.takes if take.split == split)
+
+
+def read_recordings(
+    root: Path,
+    *,
+    cache_folder: Path,
+    knobs: Sequence[Knob] = (),
+    scored: ScoredPart | None = None,
+    valid_share: float = 0.15,
+    sample_rate: int | None = None,
+    align: bool = True,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Recordings:
+    """Read all recordings of ``root``; compressed or resampled ones are decoded to the cache.
+
+    ``knobs`` replace what is known of those of their names. Of the sets without a part for
+    validation the last ``valid_share`` of each take is that part. ``sample_rate`` (Hz) is that
+    of the first recording by default. Raises :class:`DataError` for what cannot be used.
+    """
+    layout, tracks = _tracks(root)
+    info = _info(root)
+    settings, known, fixed = _knobs(tracks, info, knobs)
+    rate = sample_rate or tracks[0].sample_rate
+    refs = [ref for track in tracks for _, ref in track.files()]
+    decoded = DecodedCache(sample_rate=rate, folder=cache_folder).prepare(
+        refs, on_progress=on_progress
+    )
+    takes = []
+    for track, own in zip(tracks, settings, strict=True):
+        dry, wet = (decoded[track.references(side)[0]] for side in (INPUT, TARGET))
+        takes += _channels(track, own, dry, wet, root)
+    alignment = Alignment(0, 0, False)
+    if align:
+        takes, alignment = _aligned(takes, rate)
+    takes = [_whole_span(take) for take in takes]
+    takes = _with_validation(takes, valid_share)
+    if scored is not None:
+        takes = [replace(take, spans=_scored(take.spans, scored)) for take in takes]
+    takes = [take for take in takes if take.spans]
+    if not any(take.split == "train" for take in takes):
+        raise DataError("has nothing to train on; check its folders and --score-only", path=root)
+    return Recordings(tuple(takes), known, rate, layout, alignment, fixed)
+
+
+class TakeReader:
+    """Reads takes from any position; silence lies before and after them. Picklable."""
+
+    def __init__(self) -> None:
+        self._files = OpenFiles()
+
+    def dry(self, take: Take, start: int, stop: int) -> Float[Tensor, "1 time"]:
+        """Return the input from one sample to another."""
+        return self._read(take.dry, take.dry_channel, start, stop)
+
+    def wet(self, take: Take, start: int, stop: int) -> Float[Tensor, "1 time"]:
+        """Return the target from one sample of the input to another."""
+        lag = take.lag_samples
+        wet = self._read(take.wet, take.wet_channel, start + lag, stop + lag)
+        return -wet if take.polarity < 0 else wet
+
+    def _read(self, audio: DecodedAudio, channel: int, start: int, stop: int) -> Tensor:
+        before = max(0, -start)
+        samples = self._files.read(
+            audio, start_samples=start + before, num_samples=max(0, stop - start - before)
+        )
+        padded = np.pad(samples[channel], (before, 0))[: stop - start]
+        return torch.from_numpy(padded)[None]
+
+
+# Reading the folder ------------------------------------------------------------------------------
+
+
+def _tracks(root: Path) -> tuple[str, list[Track]]:
+    layout, reading = read_layout(root)
+    if layout not in EFFECT_LAYOUTS:
+        trees = "; ".join(LAYOUTS[name].tree for name in EFFECT_LAYOUTS)
+        raise DataError(
+            f"looks like {LAYOUTS[layout].tree}, which are no recordings of an effect; arrange "
+            f"them as one of: {trees}",
+            path=root,
+        )
+    _raise_errors(reading)
+    tracks = [track for track in reading.tracks if not _PULSES.search(track.name)]
+    if not tracks:
+        raise DataError("holds no pair of input and target", path=root)
+    return layout, sorted(tracks, key=lambda track: track.name)
+
+
+def _info(root: Path) -> EffectInfo:
+    reading = Reading()
+    info = read_info(find_info(root) if root.is_dir() else None, reading)
+    _raise_errors(reading)
+    return info
+
+
+def _raise_errors(reading: Reading) -> None:
+    errors = [finding for finding in reading.findings if finding.level is Level.error]
+    if errors:
+        more = f" (and {len(errors) - 1} more: audiform data check)" if len(errors) > 1 else ""
+        raise DataError(f"{errors[0]}{more}")
+
+
+def _knobs(
+    tracks: Sequence[Track], info: EffectInfo, given: Sequence[Knob]
+) -> tuple[list[dict[str, float]], tuple[Knob, ...], dict[str, float]]:
+    """Return each track's settings, the knobs, and those that were never moved."""
+    names = list(tracks[0].knobs)
+    for track in tracks:
+        if list(track.knobs) != names:
+            raise DataError(
+                f"track {track.name!r} has the knobs {', '.join(track.knobs) or 'none'}, and "
+                f"{tracks[0].name!r} has {', '.join(names) or 'none'}; name all targets alike"
+            )
+    by_name = {knob.name: knob for knob in given}
+    ranges = dict(zip(info.knob_names, info.knob_ranges, strict=False))
+    called = {name: _identifier(name) for name in names}
+    unknown = sorted(set(by_name) - set(called.values()))
+    if unknown:
+        raise ConfigError(
+            f"--knob {unknown[0]} was given, the recordings have "
+            f"{', '.join(called.values()) or 'no knobs'}; name it as their files do"
+        )
+    knobs, fixed = [], {}
+    for name in names:
+        values = [track.knobs[name] for track in tracks]
+        own = called[name]
+        low, high = ranges.get(name, (min(values), max(values)))
+        if own not in by_name and not low < high:
+            fixed[own] = low
+            continue
+        knob = by_name.get(own) or Knob(
+            name=own, unit="", minimum=low, maximum=high, default=float(np.median(values))
+        )
+        for track in tracks:
+            try:
+                knob.checked(track.knobs[name])
+            except ConfigError as error:
+                raise DataError(f"track {track.name!r}: {error}") from error
+        knobs.append(knob)
+    kept = {knob.name for knob in knobs}
+    settings = [
+        {called[name]: value for name, value in track.knobs.items() if called[name] in kept}
+        for track in tracks
+    ]
+    return settings, tuple(knobs), fixed
+
+
+def _identifier(name: str) -> str:
+    """Return a name that Python could call a knob by.
+
+    >>> _identifier("Peak reduction")
+    'peak_reduction'
+    """
+    text = re.sub(r"\W+", "_", name.strip()).strip("_").lower() or "knob"
+    return f"knob_{text}" if text[0].isdigit() else text
+
+
+def _channels(
+    track: Track, settings: dict[str, float], dry: DecodedAudio, wet: DecodedAudio, root: Path
+) -> list[Take]:
+    counts = {dry.num_channels, wet.num_channels}
+    if len(counts) > 1 and 1 not in counts:
+        raise DataError(
+            f"{track.name!r} has an input of {dry.num_channels} channels and a target of "
+            f"{wet.num_channels}; give both the same",
+            path=root,
+        )
+    count = max(counts)
+    return [
+        Take(
+            name=track.name if count == 1 else f"{track.name} (channel {channel + 1})",
+            settings=settings,
+            split=track.split or "train",
+            dry=dry,
+            wet=wet,
+            dry_channel=min(channel, dry.num_channels - 1),
+            wet_channel=min(channel, wet.num_channels - 1),
+            lag_samples=0,
+            polarity=1,
+            spans=(),
+            source=f"{track.references(INPUT)[0]}/{channel}",
+        )
+        for channel in range(count)
+    ]
+
+
+# Where targets lie -------------------------------------------------------------------------------
+
+
+def _aligned(takes: list[Take], sample_rate: int) -> tuple[list[Take], Alignment]:
+    """Move targets by their delay where it is long; turn over those that differ in polarity."""
+    reader = TakeReader()
+    fits = [_fit(take, reader, sample_rate) for take in takes]
+    clear = [fit for fit in fits if _is_clear(fit)]
+    if not clear:
+        return takes, Alignment(0, 0, False, unclear=tuple(take.name for take in takes))
+    lag = int(np.median([fit.lag_samples for fit in clear]))
+    inverted = sum(fit.polarity for fit in clear) < 0
+    usual = -1 if inverted else 1
+    moved, turned, unclear = [], [], []
+    for take, fit in zip(takes, fits, strict=True):
+        own = fit.lag_samples if _is_clear(fit) else lag
+        own = lag if abs(own - lag) <= LIKE_LAGS_SAMPLES else own
+        differs = _is_clear(fit) and fit.polarity != usual
+        if differs:
+            turned.append(take.name)
+        if not _is_clear(fit):
+            unclear.append(take.name)
+        # the set's own short delay stays; so a take that differs is moved to the others
+        kept = lag if abs(lag) <= KEPT_LAG_SAMPLES else 0
+        moved.append(replace(take, lag_samples=own - kept, polarity=-1 if differs else 1))
+    compensated = 0 if abs(lag) <= KEPT_LAG_SAMPLES else lag
+    return moved, Alignment(lag, compensated, inverted, tuple(turned), tuple(unclear))
+
+
+def _is_clear(fit: PairFit) -> bool:
+    return fit.clarity > CLEAR_PEAK and not fit.is_periodic
+
+
+def _fit(take: Take, reader: TakeReader, sample_rate: int) -> PairFit:
+    """Look at blocks spread over the take."""
+    length = min(take.dry.num_samples, take.wet.num_samples)
+    size = min(ALIGNED_BLOCK_SAMPLES, length)
+    count = max(1, min(ALIGNED_BLOCKS, length // size))
+    accumulator = PairAccumulator(sample_rate)
+    for start in np.linspace(0, length - size, count).astype(int).tolist():
+        dry, wet = reader.dry(take, start, start + size), reader.wet(take, start, start + size)
+        accumulator.push(dry[0].numpy(), wet[0].numpy())
+    return accumulator.finish()
+
+
+# What is trained on and what is scored -----------------------------------------------------------
+
+
+def _whole_span(take: Take) -> Take:
+    """Return the take with all of it that both input and target have."""
+    start = max(0, -take.lag_samples)
+    stop = min(take.dry.num_samples, take.wet.num_samples - take.lag_samples)
+    if stop <= start:
+        raise DataError(
+            f"take {take.name!r} has a target that lies {take.lag_samples} samples from its "
+            "input, which is more than both have in common; cut them to the same start"
+        )
+    return replace(take, spans=((start, stop),))
+
+
+def _with_validation(takes: list[Take], share: float) -> list[Take]:
+    """Give the last ``share`` of each take to the validation, unless the set has such takes."""
+    if share == 0 or any(take.split == "valid" for take in takes):
+        return takes
+    cut = []
+    for take in takes:
+        if take.split != "train":
+            cut.append(take)
+            continue
+        ((start, stop),) = take.spans
+        middle = stop - round(share * (stop - start))
+        cut.append(replace(take, spans=((start, middle),)))
+        cut.append(replace(take, spans=((middle, stop),), split="valid"))
+    return cut
+
+
+def _scored(spans: Sequence[tuple[int, int]], scored: ScoredPart) -> tuple[tuple[int, int], ...]:
+    return tuple(span for start, stop in spans for span in scored.spans(start, stop))
+
+
+# Examples ----------------------------------------------------------------------------------------
+
+
+class RecordedExamples:
+    """Pieces of takes for the trainer, each setting as often as any other.
+
+    ``dry`` (item, 1, time) is ``context_samples`` of what came before, ``segment_samples`` and
+    ``ahead_samples``; ``wet`` (item, 1, segment); ``knobs`` (item, knob) in the network's range;
+    ``power`` (item) is the mean square of the setting's targets, by which errors are weighed.
+    """
+
+    draw_size = 1
+
+    def __init__(
+        self,
+        takes: Sequence[Take],
+        knobs: Sequence[Knob],
+        *,
+        context_samples: int,
+        segment_samples: int,
+        ahead_samples: int = 0,
+        seed: int = 0,
+    ) -> None:
+        self.knobs = tuple(knobs)
+        self.context_samples, self.ahead_samples = context_samples, ahead_samples
+        self.segment_samples = segment_samples
+        self.seed = seed
+        self.reader = TakeReader()
+        groups: dict[tuple[float, ...], list[tuple[Take, int, int]]] = {}
+        for take in takes:
+            key = tuple(take.settings[knob.name] for knob in knobs)
+            places = groups.setdefault(key, [])
+            places += [
+                (take, start, stop) for start, stop in take.spans if stop - start >= segment_samples
+            ]
+        self.groups = [places for places in groups.values() if places]
+        if not self.groups:
+            longest = max((b - a for take in takes for a, b in take.spans), default=0)
+            raise DataError(
+                f"no stretch of the recordings is as long as the {segment_samples} samples of a "
+                f"training segment, the longest has {longest}; shorten data.segment_seconds"
+            )
+        self.powers = [self._power(places) for places in self.groups]
+
+    @property
+    def draws_per_epoch(self) -> int:
+        """Pieces until everything was seen about once."""
+        total = sum(b - a for places in self.groups for _, a, b in places)
+        return max(1, total // self.segment_samples)
+
+    def __call__(self, draw: int) -> dict[str, Tensor]:
+        """Return a piece that depends on the seed and the number alone."""
+        cycle, place = divmod(draw, len(self.groups))
+        order = np.random.default_rng((self.seed, cycle)).permutation(len(self.groups))
+        rng = np.random.default_rng((self.seed, draw, 1))
+        number = int(order[place])
+        take, start = self._start(self.groups[number], rng)
+        stop = start + self.segment_samples
+        return {
+            "dry": self.reader.dry(take, start - self.context_samples, stop + self.ahead_samples)[
+                None
+            ],
+            "wet": self.reader.wet(take, start, stop)[None],
+            "knobs": settings_to_network(self.knobs, take.settings)[None],
+            "power": torch.tensor([self.powers[number]]),
+        }
+
+    def _start(
+        self, places: Sequence[tuple[Take, int, int]], rng: np.random.Generator
+    ) -> tuple[Take, int]:
+        """Draw a take and where in it the piece begins, evenly over all that is possible."""
+        counts = np.array([b - a - self.segment_samples + 1 for _, a, b in places])
+        position = int(rng.integers(counts.sum()))
+        index = int(np.searchsorted(np.cumsum(counts), position, side="right"))
+        take, start, _ = places[index]
+        return take, start + position - int(counts[:index].sum())
+
+    def _power(self, places: Sequence[tuple[Take, int, int]]) -> float:
+        energy, count = 0.0, 0
+        for take, start, stop in places:
+            for begin in range(start, stop, ALIGNED_BLOCK_SAMPLES):
+                wet = self.reader.wet(take, begin, min(stop, begin + ALIGNED_BLOCK_SAMPLES))
+                energy += float(wet.double().square().sum())
+            count += stop - start
+        if energy == 0.0:
+            raise DataError(f"the target of take {places[0][0].name!r} is silent; leave it out")
+        return energy / count
