@@ -124,6 +124,9 @@ TINY_GAIN_TCN = GainTCNConfig(
     num_followers=2,
     curve_channels=4,
     knob_channels=8,
+    filter_taps=12,
+    filter_shapes=2,
+    look_ahead_samples=3,
     look_back_seconds=0.002,
 )
 TINY_EFFECT_RNN = EffectRNNConfig(

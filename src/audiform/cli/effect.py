@@ -13,6 +13,8 @@ import typer
 from audiform.cli.exit_codes import errors_as_exit_codes
 
 if TYPE_CHECKING:
+    from rich.progress import TaskID
+
     from audiform.data.effect_recordings import Recordings
     from audiform.io.write import AudioWriter
 
@@ -279,15 +281,17 @@ def apply(
         with Progress(console=Console(stderr=True), transient=True) as progress:
             for source, target in _targets(inputs, out):
                 task = progress.add_task(source.name, total=None)
+
+                def on_progress(done: int, total: int | None, task: TaskID = task) -> None:
+                    progress.update(task, completed=done, total=total)
+
                 written = apply_to_file(
                     effect,
                     source,
                     target,
                     settings=settings,
                     automation=automation,
-                    on_progress=lambda done, total, task=task: progress.update(
-                        task, completed=done, total=total
-                    ),
+                    on_progress=on_progress,
                 )
                 _warn(written)
                 records.append(_record(effect.name, written, settings))
