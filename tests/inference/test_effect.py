@@ -109,9 +109,7 @@ def test_automation_sets_knobs_where_it_says(effect) -> None:
     dry, knob = sound(1, 4096), effect.knobs[0]
     low, high = ({knob.name: value} for value in (knob.minimum, knob.maximum))
     held = effect.apply(dry, automation=Automation({knob.name: ((0.0, knob.maximum),)}))
-    torch.testing.assert_close(
-        held.samples, effect.apply(dry, **high).samples, atol=1e-6, rtol=0
-    )
+    torch.testing.assert_close(held.samples, effect.apply(dry, **high).samples, atol=1e-6, rtol=0)
     jump = Automation({knob.name: ((0.04, knob.minimum), (0.0401, knob.maximum))})
     jumped = effect.apply(dry, automation=jump).samples
     early = slice(0, 1500)
@@ -126,7 +124,9 @@ def test_between_points_a_knob_moves_in_its_own_scale() -> None:
     ride = Automation({"a": ((0.0, 0.0), (1.0, 10.0)), "b": ((0.0, 1.0), (1.0, 100.0))})
     seconds = np.array([-1.0, 0.5, 2.0])
     assert [linear.from_network(p) for p in ride.positions(linear, seconds)] == [0.0, 5.0, 10.0]
-    assert [log.from_network(p) for p in ride.positions(log, seconds)] == pytest.approx([1, 10, 100])
+    assert [log.from_network(p) for p in ride.positions(log, seconds)] == pytest.approx(
+        [1, 10, 100]
+    )
 
 
 def test_automation_is_read_from_csv_and_json(tmp_path) -> None:

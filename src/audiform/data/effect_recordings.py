@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from audiform.data.check.pairing import CLEAR_PEAK, PairAccumulator, PairFit
+from audiform.data import effect_alignment
 from audiform.data.decoded import DecodedAudio, DecodedCache, OpenFiles
 from audiform.data.findings import Level
 from audiform.data.layouts import LAYOUTS, Reading, read_layout
@@ -39,8 +39,14 @@ KEPT_LAG_SAMPLES = 32
 #: Delays of one set that differ by no more are one delay, seen through different filters.
 LIKE_LAGS_SAMPLES = 8
 
-#: Sound that delays are looked for in, and in how many blocks.
-ALIGNED_BLOCK_SAMPLES, ALIGNED_BLOCKS = 2**16, 24
+#: So much of a take is looked at for its delay, and a delay counts that is so certain.
+ALIGNED_SECONDS, CERTAIN = 60.0, 0.5
+
+#: Of a shorter take nothing is known.
+SHORTEST_ALIGNED = 1024
+
+#: Samples that are read at once where all are gone through.
+BLOCK_SAMPLES = 2**16
 
 _PULSES = re.compile(r"pulses?$")
 
@@ -376,20 +382,19 @@ def _aligned(takes: list[Take], sample_rate: int) -> tuple[list[Take], Alignment
     return moved, Alignment(lag, compensated, inverted, tuple(turned), tuple(unclear))
 
 
-def _is_clear(fit: PairFit) -> bool:
-    return fit.clarity > CLEAR_PEAK and not fit.is_periodic
+def _is_clear(fit: effect_alignment.Alignment) -> bool:
+    return fit.confidence > CERTAIN and fit.polarity != 0
 
 
-def _fit(take: Take, reader: TakeReader, sample_rate: int) -> PairFit:
-    """Look at blocks spread over the take."""
-    length = min(take.dry.num_samples, take.wet.num_samples)
-    size = min(ALIGNED_BLOCK_SAMPLES, length)
-    count = max(1, min(ALIGNED_BLOCKS, length // size))
-    accumulator = PairAccumulator(sample_rate)
-    for start in np.linspace(0, length - size, count).astype(int).tolist():
-        dry, wet = reader.dry(take, start, start + size), reader.wet(take, start, start + size)
-        accumulator.push(dry[0].numpy(), wet[0].numpy())
-    return accumulator.finish()
+def _fit(take: Take, reader: TakeReader, sample_rate: int) -> effect_alignment.Alignment:
+    most = round(ALIGNED_SECONDS * sample_rate)
+    if min(take.dry.num_samples, take.wet.num_samples) < SHORTEST_ALIGNED:
+        return effect_alignment.Alignment(0, 0.0, 0, 0.0, 0.0, 0.0)
+    return effect_alignment.estimate_alignment(
+        dry=reader.dry(take, 0, min(most, take.dry.num_samples)),
+        wet=reader.wet(take, 0, min(most, take.wet.num_samples)),
+        sample_rate=sample_rate,
+    )
 
 
 # What is trained on and what is scored -----------------------------------------------------------
@@ -507,8 +512,8 @@ class RecordedExamples:
     def _power(self, places: Sequence[tuple[Take, int, int]]) -> float:
         energy, count = 0.0, 0
         for take, start, stop in places:
-            for begin in range(start, stop, ALIGNED_BLOCK_SAMPLES):
-                wet = self.reader.wet(take, begin, min(stop, begin + ALIGNED_BLOCK_SAMPLES))
+            for begin in range(start, stop, BLOCK_SAMPLES):
+                wet = self.reader.wet(take, begin, min(stop, begin + BLOCK_SAMPLES))
                 energy += float(wet.double().square().sum())
             count += stop - start
         if energy == 0.0:
