@@ -32,7 +32,8 @@ class Axis:
         """Return an axis that begins and ends at ticks around ``values``."""
         low, high = min(values), max(values)
         step = tick_step(high - low or abs(high) or 1.0)
-        return cls(name, step * math.floor(low / step), step * math.ceil(high / step))
+        first, last = math.floor(low / step), math.ceil(high / step)
+        return cls(name, step * first, step * max(last, first + 1))
 
     def share(self, value: float) -> float:
         """Return where ``value`` lies between the ends, in [0, 1] inside."""

@@ -10,23 +10,29 @@ from experiments.examples import Crops, PretrainingCrops, draw_place
 from experiments.pretraining import Pretraining
 from experiments.report import as_table, report
 from experiments.runs import Runs
+from experiments.scores import Unheard
 from experiments.settings import Settings
 from experiments.songs import read_songs
+from experiments.table import EXPERIMENTS
 
 from audiform.errors import ConfigError, DataError
 from experiments import __main__ as command
 from tests.recipes.runs import write_songs
 
-SETTINGS = Settings(
-    held_out="three",
-    steps=2,
-    pretraining_steps=2,
-    batch_size=2,
-    crop_frames=32,
-    validate_every=1,
-    known_seconds=2.0,
-    held_out_seconds=3.0,
-)
+
+class Short(Settings):
+    """Runs of two steps on songs of four seconds."""
+
+    steps: int = 2
+    pretraining_steps: int = 2
+    batch_size: int = 1
+    crop_frames: int = 32
+    validate_every: int = 2
+    known_seconds: float = 2.0
+    held_out_seconds: float = 3.0
+
+
+SETTINGS = Short(held_out="three")
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +71,7 @@ def test_a_song_that_is_too_short_is_named(songs) -> None:
 def test_crops_are_a_function_of_seed_and_draw(songs) -> None:
     crops = Crops(songs.train, SETTINGS, seed=1)
     first = crops(3)
-    assert first["mixture"].shape == (2, 2, 128, 32)
+    assert first["mixture"].shape == (1, 2, 128, 32)
     assert first["mixture"].min() >= 0 and first["mixture"].max() <= 1
     assert torch.equal(first["mixture"], Crops(songs.train, SETTINGS, seed=1)(3)["mixture"])
     assert not torch.equal(first["mixture"], crops(4)["mixture"])
@@ -96,7 +102,7 @@ def test_a_run_is_trained_once_and_kept(arm, songs, tmp_path) -> None:
     said: list[str] = []
     runs = Runs(songs, SETTINGS, folder=tmp_path, on_run=said.append)
     first = runs.result(arm, 0)
-    assert [point["step"] for point in first.curve] == [1, 2]
+    assert [point["step"] for point in first.curve] == [2]
     assert runs.result(arm, 0) == first
     assert said == [f"{arm}, seed 0"]
     assert not any((tmp_path / "unfinished").iterdir())
@@ -108,9 +114,10 @@ def test_a_run_is_trained_once_and_kept(arm, songs, tmp_path) -> None:
 
 
 def test_a_run_that_was_cut_short_goes_on(songs, tmp_path, monkeypatch) -> None:
-    whole = Runs(songs, SETTINGS, folder=tmp_path / "whole").result("transformer", 0)
-    runs = Runs(songs, SETTINGS, folder=tmp_path / "cut")
-    scored = runs.unheard.__class__.__call__
+    arm, settings = "primer-stack-weights", SETTINGS.model_copy(update={"validate_every": 1})
+    whole = Runs(songs, settings, folder=tmp_path / "whole").result(arm, 0)
+    assert [point["step"] for point in whole.curve] == [1, 2]
+    scored = Unheard.__call__
     calls: list[int] = []
 
     def break_off(self, network):
@@ -119,14 +126,12 @@ def test_a_run_that_was_cut_short_goes_on(songs, tmp_path, monkeypatch) -> None:
             raise KeyboardInterrupt
         return scored(self, network)
 
-    monkeypatch.setattr(runs.unheard.__class__, "__call__", break_off)
+    monkeypatch.setattr(Unheard, "__call__", break_off)
     with pytest.raises(KeyboardInterrupt):
-        runs.result("transformer", 0)
-    assert not (tmp_path / "cut" / "transformer-0.json").exists()
+        Runs(songs, settings, folder=tmp_path / "cut").result(arm, 0)
+    assert not (tmp_path / "cut" / f"{arm}-0.json").exists()
     monkeypatch.undo()
-    assert Runs(songs, SETTINGS, folder=tmp_path / "cut").result(
-        "transformer", 0
-    ).curve == whole.curve  # fmt: skip
+    assert Runs(songs, settings, folder=tmp_path / "cut").result(arm, 0).curve == whole.curve
 
 
 def test_arms_that_differ_in_labels_alone_share_their_pretraining(songs, tmp_path) -> None:
@@ -144,18 +149,25 @@ def test_arms_that_differ_in_labels_alone_share_their_pretraining(songs, tmp_pat
 def test_the_padding_experiment_runs_one_network_in_all_ways(songs, tmp_path) -> None:
     runs = Runs(songs, SETTINGS, folder=tmp_path / "work")
     found = report("padding", runs, [0], tmp_path)
-    assert len({arm["final"][0]["loss"] for arm in found["arms"].values()}) == 4
+    network = runs.network("transformer", 0)
+    scores = {
+        way: runs.unheard.in_crops(network, kept_frames=kept, context_frames=context)
+        for way, (kept, context) in EXPERIMENTS["padding"].ways.items()
+    }
+    assert len({of_way["loss"] for of_way in scores.values()}) == 4
+    for way, of_way in scores.items():
+        assert found["arms"][way]["final"][0] == pytest.approx(of_way, rel=1e-4)
     assert len(found["arms"]["64 of 128"]["loss_by_distance"][0]) == 4
 
 
-def test_the_command_writes_figures_and_a_picture(songs, tmp_path, monkeypatch, capsys) -> None:
+def test_the_command_writes_figures_and_a_picture(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(command, "Settings", Short)
     data = write_songs(tmp_path / "songs")
-    monkeypatch.setattr(command, "Settings", SETTINGS.__class__)
     arguments = ["channels", "--data", str(data), "--held-out", "three", "--seeds", "1"]
     folders = ["--work", str(tmp_path / "work"), "--results", str(tmp_path / "results")]
-    command.main([*arguments, "--steps", "2", *folders])
+    command.main([*arguments, "--steps", "1", *folders])
     found = json.loads((tmp_path / "results" / "frame-channels.json").read_text())
     assert set(found["arms"]) == {"kept", "doubled"}
-    assert found["settings"]["steps"] == 2 and found["seeds"] == [0]
+    assert found["settings"]["steps"] == 1 and found["seeds"] == [0]
     assert (tmp_path / "results" / "frame-channels.svg").read_text().startswith("<svg")
     assert as_table(found) in capsys.readouterr().out

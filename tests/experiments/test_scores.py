@@ -139,7 +139,9 @@ def test_a_claim_holds_where_no_seed_speaks_against_it() -> None:
     assert judge(better=[4, 5, 6], than=[1, 2, 3], or_equal=True).verdict == "does not hold"
 
 
-@pytest.mark.parametrize("values", [(0.0, 300.0), (0.912, 0.934), (-3.0, 5.2), (7.0, 7.0)])
+@pytest.mark.parametrize(
+    "values", [(0.0, 300.0), (0.912, 0.934), (-3.0, 5.2), (7.0, 7.0), (1.0, 1.0)]
+)
 def test_an_axis_holds_its_values_between_round_ticks(values) -> None:
     axis = Axis.around("value", values)
     assert axis.low <= min(values) and max(values) <= axis.high and axis.low < axis.high
