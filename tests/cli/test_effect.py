@@ -77,3 +77,44 @@ def test_what_cannot_be_done_is_said_and_leaves_nothing(dry, arguments, code, sa
     assert says in result.stderr
     assert [path.name for path in dry.parent.iterdir()] == ["dry.wav"]
     assert dry.read_bytes() == before
+
+
+def test_export_and_import_of_a_learned_effect(tmp_path) -> None:
+    from audiform.models.nam_wavenet import NamWaveNetConfig
+    from tests.checkpoints.effect_files import write_effect
+
+    file, amp = tmp_path / "amp.safetensors", tmp_path / "amp.nam"
+    write_effect("nam-wavenet", NamWaveNetConfig.published("nano"), file)
+    arguments = ["effect", "export", str(file), "--to", "nam", "-o", str(amp)]
+    result = runner.invoke(app, [*arguments, "--input-dbu", "11.5"])
+    assert result.exit_code == 0, result.output
+    assert json.loads(amp.read_text())["metadata"]["input_level_dbu"] == 11.5
+    again = tmp_path / "again.safetensors"
+    result = runner.invoke(app, ["models", "import", str(amp), "-o", str(again)])
+    assert result.exit_code == 0, result.output
+    assert json.loads(runner.invoke(app, ["models", "info", str(again), "--json"]).stdout)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--to", "nam", "-o", "FILE"], "exists"),
+        (["--to", "nam", "-o", "OUT", "--block", "64"], "blocks of any length"),
+        (["--to", "nam", "-o", "OUT", "--knob", "gain=1"], "has none"),
+        (["--to", "onnx", "-o", "OUT", "--knob", "gain=1"], "keeps its knobs"),
+        (["--to", "torch", "-o", "OUT", "--input-dbu", "1"], "levels in dBu"),
+        (["--to", "rtneural", "-o", "OUT"], "nam-wavenet"),
+    ],
+)
+def test_exports_that_make_no_sense_are_refused(arguments, says, tmp_path) -> None:
+    from audiform.models.nam_wavenet import NamWaveNetConfig
+    from tests.checkpoints.effect_files import write_effect
+
+    file = tmp_path / "amp.safetensors"
+    write_effect("nam-wavenet", NamWaveNetConfig.published("nano"), file)
+    places = {"FILE": str(file), "OUT": str(tmp_path / "out")}
+    words = [places.get(word, word) for word in arguments]
+    result = runner.invoke(app, ["effect", "export", str(file), *words])
+    assert result.exit_code == 2
+    assert says in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["amp.safetensors"]

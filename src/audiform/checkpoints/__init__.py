@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from audiform.checkpoints.catalog import CATALOG, CatalogEntry
     from audiform.checkpoints.download import cache_folder
+    from audiform.checkpoints.effect_formats import EffectFormat
     from audiform.checkpoints.export_demucs import export_hub, export_th
+    from audiform.checkpoints.export_effect import export_effect
     from audiform.checkpoints.file import (
         Checkpoint,
         build_model,
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
         resolve,
         verify,
     )
+    from audiform.checkpoints.nam_file import read_nam
+    from audiform.checkpoints.recurrent_json import read_guitarml
 
 _PUBLIC = {
     "CATALOG": "catalog",
@@ -45,6 +49,8 @@ _PUBLIC = {
     "cache_folder": "download",
     "convert": "model_package",
     "describe": "model_package",
+    "EffectFormat": "effect_formats",
+    "export_effect": "export_effect",
     "export_hub": "export_demucs",
     "export_th": "export_demucs",
     "list_models": "model_package",
@@ -52,6 +58,8 @@ _PUBLIC = {
     "read_any": "model_package",
     "read_checkpoint": "file",
     "read_demucs": "import_demucs",
+    "read_guitarml": "recurrent_json",
+    "read_nam": "nam_file",
     "read_signaltrain": "import_signaltrain",
     "resolve": "model_package",
     "verify": "model_package",
@@ -63,6 +71,7 @@ __all__ = [
     "CatalogEntry",
     "Checkpoint",
     "CheckpointHeader",
+    "EffectFormat",
     "Licence",
     "Member",
     "ModelPackage",
@@ -70,6 +79,7 @@ __all__ = [
     "cache_folder",
     "convert",
     "describe",
+    "export_effect",
     "export_hub",
     "export_th",
     "list_models",
@@ -77,6 +87,8 @@ __all__ = [
     "read_any",
     "read_checkpoint",
     "read_demucs",
+    "read_guitarml",
+    "read_nam",
     "read_signaltrain",
     "resolve",
     "verify",

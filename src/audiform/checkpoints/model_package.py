@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 #: Suffixes of files that hold one network.
 NETWORK_SUFFIXES = (".safetensors", ".th", ".tar")
 SIGNALTRAIN_SUFFIX = ".tar"
+#: Suffixes of networks that are files of other programs; no folder is searched for them.
+NAM_SUFFIX, GUITARML_SUFFIX = ".nam", ".json"
+FOREIGN_SUFFIXES = (NAM_SUFFIX, GUITARML_SUFFIX)
 BAG_SUFFIXES = (".yaml", ".yml")
 
 
@@ -105,11 +108,11 @@ def resolve(
 ) -> ModelPackage:
     """Find a model: a name of the catalogue, a released signature, or a path.
 
-    A path is a ``.safetensors`` (ours or the hub's), a ``.th``, SignalTrain's ``.tar``,
-    a bag's ``.yaml``, or a folder with one bag. With ``repo``, names and signatures are
-    looked up in that folder and nowhere else. A text that is both a name and a path is the
-    name; ``./`` in front makes it a path. Nothing is fetched or loaded before a member is
-    asked for.
+    A path is a ``.safetensors`` (ours or the hub's), a ``.th``, SignalTrain's ``.tar``, a
+    ``.nam``, GuitarML's ``.json``, a bag's ``.yaml``, or a folder with one bag. With ``repo``,
+    names and signatures are looked up in that folder and nowhere else. A text that is both a
+    name and a path is the name; ``./`` in front makes it a path. Nothing is fetched or loaded
+    before a member is asked for.
     """
     package = _find(name_or_path, repo=repo, offline=offline, on_progress=on_progress)
     if package.entry is not None:
@@ -198,10 +201,16 @@ def read_any(path: str | Path) -> Checkpoint:
     from audiform.checkpoints.file import read_checkpoint
     from audiform.checkpoints.import_demucs import read_demucs
     from audiform.checkpoints.import_signaltrain import read_signaltrain
+    from audiform.checkpoints.nam_file import read_nam
+    from audiform.checkpoints.recurrent_json import read_guitarml
 
     path = Path(path)
     if path.suffix == SIGNALTRAIN_SUFFIX:
         return read_signaltrain(path)
+    if path.suffix == NAM_SUFFIX:
+        return read_nam(path)
+    if path.suffix == GUITARML_SUFFIX:
+        return read_guitarml(path)
     return read_demucs(path) if _is_published(path) else read_checkpoint(path)
 
 
@@ -210,10 +219,16 @@ def read_any_header(path: str | Path) -> CheckpointHeader:
     from audiform.checkpoints.file import read_header
     from audiform.checkpoints.import_demucs import read_demucs_header
     from audiform.checkpoints.import_signaltrain import read_signaltrain_header
+    from audiform.checkpoints.nam_file import read_nam_header
+    from audiform.checkpoints.recurrent_json import read_guitarml_header
 
     path = Path(path)
     if path.suffix == SIGNALTRAIN_SUFFIX:
         return read_signaltrain_header(path)
+    if path.suffix == NAM_SUFFIX:
+        return read_nam_header(path)
+    if path.suffix == GUITARML_SUFFIX:
+        return read_guitarml_header(path)
     return read_demucs_header(path) if _is_published(path) else read_header(path)
 
 
@@ -224,7 +239,8 @@ def _is_published(path: Path) -> bool:
     if path.suffix == ".th":
         return True
     raise CheckpointError(
-        f"has the suffix {path.suffix!r}, and checkpoints are {' or '.join(NETWORK_SUFFIXES)}; "
+        f"has the suffix {path.suffix!r}, and checkpoints are "
+        f"{' or '.join(NETWORK_SUFFIXES + FOREIGN_SUFFIXES)}; "
         "rename the file if it is one",
         path=path,
     )
@@ -282,7 +298,8 @@ def _find(
     entry = find_entry(name)
     if entry is not None:
         return _from_catalog(entry, offline=offline, on_progress=on_progress)
-    if Path(name).suffix in NETWORK_SUFFIXES + BAG_SUFFIXES or "/" in name or "\\" in name:
+    suffixes = NETWORK_SUFFIXES + FOREIGN_SUFFIXES + BAG_SUFFIXES
+    if Path(name).suffix in suffixes or "/" in name or "\\" in name:
         return _from_path(Path(name))
     if Path(name).exists():
         return _from_path(Path(name))
@@ -343,11 +360,11 @@ def _from_path(path: Path) -> ModelPackage:
         raise CheckpointError("does not exist; check the path", path=path)
     if path.suffix in BAG_SUFFIXES:
         return _from_bag(path)
-    if path.suffix in NETWORK_SUFFIXES:
+    if path.suffix in NETWORK_SUFFIXES + FOREIGN_SUFFIXES:
         return ModelPackage(path.stem, (_file_member(path),))
     raise CheckpointError(
         f"is no checkpoint by its suffix {path.suffix!r}; give a "
-        f"{', '.join(NETWORK_SUFFIXES + BAG_SUFFIXES)} or a folder with a bag",
+        f"{', '.join(NETWORK_SUFFIXES + FOREIGN_SUFFIXES + BAG_SUFFIXES)} or a folder with a bag",
         path=path,
     )
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from audiform.cli.effect_export import export
 from audiform.cli.exit_codes import errors_as_exit_codes
 
 if TYPE_CHECKING:
@@ -19,10 +20,13 @@ if TYPE_CHECKING:
     from audiform.io.write import AudioWriter
 
 app = typer.Typer(
-    help="Audio effects with knobs: learn them from recordings, apply them; reference effects.",
+    help="Audio effects with knobs: learn them from recordings, apply and export them; "
+    "reference effects.",
     no_args_is_help=True,
     rich_markup_mode="rich",
 )
+
+app.command()(export)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

@@ -134,7 +134,11 @@ def verify(name: Name, repo: Repo = None) -> None:
 @app.command("import")
 def import_(
     file: Annotated[
-        Path, typer.Argument(help="A .th package of Demucs, its hub's file, a .tar of SignalTrain.")
+        Path,
+        typer.Argument(
+            help="A .th of Demucs, its hub's file, a .tar of SignalTrain, a .nam of Neural Amp "
+            "Modeler, a .json of GuitarML."
+        ),
     ],
     out: Annotated[Path, typer.Option("-o", "--out", help="The .safetensors to write.")],
 ) -> None:

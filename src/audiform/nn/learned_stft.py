@@ -124,6 +124,17 @@ class LearnedSTFT(nn.Module):
         added = F.fold(pieces, (1, total), (1, self.n_fft), stride=(1, self.hop_length))
         return added[:, 0, 0, self.n_fft : total - self.n_fft]
 
+    @torch.no_grad()
+    def freed(self) -> LearnedSTFT:
+        """Return transforms of the "free" kind that compute the same: two plain weights."""
+        made = LearnedSTFT(
+            n_fft=self.n_fft, hop_length=self.hop_length, transforms="free", all_bins=False
+        )
+        shape = (2, self.num_bins, self.n_fft)
+        made.analysis.copy_(self._analysis_matrix().reshape(shape))
+        made.synthesis.copy_((self._synthesis_matrix() / self.times).reshape(shape))
+        return made
+
     def _analysis_matrix(self) -> Float[Tensor, "row n_fft"]:
         matrix = self.analysis[:, : self.num_bins].flatten(0, 1)
         return matrix if self.transforms == "free" else matrix * self.window

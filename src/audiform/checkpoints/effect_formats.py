@@ -1,0 +1,13 @@
+"""The formats that a learned effect can be written in; needs no torch to be listed."""
+
+from enum import StrEnum
+
+
+class EffectFormat(StrEnum):
+    """Formats of other programs; see :mod:`audiform.checkpoints.export_effect`."""
+
+    torch = "torch"
+    onnx = "onnx"
+    nam = "nam"
+    guitarml = "guitarml"
+    rtneural = "rtneural"
