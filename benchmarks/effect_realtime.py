@@ -98,7 +98,7 @@ def main() -> None:
                     continue
                 times = timed(network, size, arguments.seconds)
                 rows[f"{name}, blocks of {size}{runtime}"] = (
-                    f"{audio / min(times):.1f} x at best, {audio / median(times):.1f} x in the median"
+                    f"{audio / min(times):.1f} x best, {audio / median(times):.1f} x median"
                 )
     measure.report("Learned effects, times real time on one core", rows, arguments.json)
 

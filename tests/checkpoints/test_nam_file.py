@@ -10,7 +10,7 @@ import torch
 from tests.checkpoints.effect_files import make_effect, sound
 
 from audiform.checkpoints import build_model, convert, read_any, read_checkpoint, read_nam
-from audiform.checkpoints.export_effect import export_effect
+from audiform.checkpoints.effect_export import export_effect
 from audiform.checkpoints.model_package import read_any_header, resolve
 from audiform.errors import CheckpointError, ConfigError
 from audiform.knob import Knob

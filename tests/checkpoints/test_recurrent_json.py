@@ -11,7 +11,7 @@ from tests.checkpoints.effect_files import make_effect, sound
 from tests.models_for_tests import KNOBS, TINY_GAIN_TCN
 
 from audiform.checkpoints import build_model, read_any, read_guitarml
-from audiform.checkpoints.export_effect import export_effect
+from audiform.checkpoints.effect_export import export_effect
 from audiform.checkpoints.model_package import read_any_header
 from audiform.errors import CheckpointError, ConfigError
 from audiform.models.effect_rnn import EffectRNNConfig

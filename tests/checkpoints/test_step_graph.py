@@ -15,7 +15,7 @@ from tests.contracts.test_effect_models import EFFECTS, TINY
 from tests.models_for_tests import KNOBS, tiny_htdemucs
 
 from audiform.checkpoints import Checkpoint, read_checkpoint
-from audiform.checkpoints.export_effect import export_effect
+from audiform.checkpoints.effect_export import export_effect
 from audiform.checkpoints.step_graph import METADATA_KEY
 from audiform.errors import ConfigError
 from audiform.knob import settings_to_network

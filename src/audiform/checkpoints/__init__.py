@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from audiform.checkpoints.catalog import CATALOG, CatalogEntry
     from audiform.checkpoints.download import cache_folder
+    from audiform.checkpoints.effect_export import export_effect
     from audiform.checkpoints.effect_formats import EffectFormat
     from audiform.checkpoints.export_demucs import export_hub, export_th
-    from audiform.checkpoints.export_effect import export_effect
     from audiform.checkpoints.file import (
         Checkpoint,
         build_model,
@@ -50,7 +50,7 @@ _PUBLIC = {
     "convert": "model_package",
     "describe": "model_package",
     "EffectFormat": "effect_formats",
-    "export_effect": "export_effect",
+    "export_effect": "effect_export",
     "export_hub": "export_demucs",
     "export_th": "export_demucs",
     "list_models": "model_package",

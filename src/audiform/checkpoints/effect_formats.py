@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class EffectFormat(StrEnum):
-    """Formats of other programs; see :mod:`audiform.checkpoints.export_effect`."""
+    """Formats of other programs; see :mod:`audiform.checkpoints.effect_export`."""
 
     torch = "torch"
     onnx = "onnx"
