@@ -29,9 +29,9 @@ def frame_transformer_small() -> SeparationRun:
         hop_length=1024,
         segment_frames=64,
         context_frames=32,
-        num_layers=1,
         num_heads=4,
         feed_forward_width=256,
+        compression=0.3,
     )
     return SeparationRun(
         architecture="frame-transformer",
@@ -40,7 +40,7 @@ def frame_transformer_small() -> SeparationRun:
             seed=0,
             batch_size=4,
             max_seconds=3300.0,
-            steps_per_epoch=1000,
+            steps_per_epoch=500,
             optimizer="adamw",
             learning_rate=2e-3,
             betas=(0.9, 0.99),
