@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from audiform.recipes import RECIPES, SEPARATION_RUNS
+from audiform.recipes import PRETRAINING_RUNS, RECIPES, SEPARATION_RUNS, VOCAL_REMOVAL_RUNS
 
 RATE = 44100
 SONG_SECONDS = 4.0
@@ -16,6 +16,8 @@ STEMS = ("drums", "bass", "other", "vocals")
 
 #: Recipes that train in seconds.
 TINY = [name for name in SEPARATION_RUNS if name.endswith("-tiny")]
+TINY_VOCAL_REMOVAL = [name for name in VOCAL_REMOVAL_RUNS if name.endswith("-tiny")]
+TINY_PRETRAINING = [name for name in PRETRAINING_RUNS if name.endswith("-tiny")]
 
 #: What the tiny fine-tunings begin with: the checkpoint of another tiny recipe.
 FIRST_STAGE = {

@@ -26,6 +26,9 @@ PLAIN_VERSION = 1
 PACKED_VERSION = 2
 EFFECT_VERSION = 3
 
+#: ``training["stage"]`` of a network that was pretrained: it separates nothing yet.
+PRETRAINING = "pretraining"
+
 #: Under this key of the safetensors metadata the header stands, as JSON.
 METADATA_KEY = "audiform"
 
@@ -101,6 +104,11 @@ class CheckpointHeader(BaseModel):
     scores: dict[str, Any] = {}
     training: dict[str, Any] = {}
     quantisation: Quantisation | None = None
+
+    @property
+    def is_pretrained(self) -> bool:
+        """Whether the weights are there to be trained on, and separate nothing yet."""
+        return self.training.get("stage") == PRETRAINING
 
     @model_validator(mode="after")
     def _known_to_the_version(self) -> CheckpointHeader:

@@ -103,6 +103,12 @@ def separate(
         _in(_STEMS, "--residual",
             help="Also write the mix less all other outputs: with it they sum to the mix."),
     ] = False,
+    keep_vocal_free: Annotated[
+        bool,
+        _in(_STEMS, "--keep-vocal-free",
+            help="Leave stretches in which nobody sings as they are in the song; for models with "
+            "one mask, such as a frame-transformer of two stems."),
+    ] = False,
     out: Annotated[
         Path, _in(_FILES, "-o", "--out", help="Output folder. Default: separated.")
     ] = Path("separated"),
@@ -251,7 +257,8 @@ def separate(
                     overlap=overlap, shifts=_shifts(shifts, compat), seed=seed,
                     batch_size=batch_size,
                     num_workers=max(1, jobs), repo=repo, offline=offline,
-                    restore_offset=compat is not None, on_download=display.on_download,
+                    restore_offset=compat is not None, keep_vocal_free=keep_vocal_free,
+                    on_download=display.on_download,
                 )  # fmt: skip
                 separator.load(options.selection(separator.sources).needed_sources)
                 display.model(separator)

@@ -30,6 +30,7 @@ from audiform.inference.track import (
     scan_track,
     to_model_channels,
 )
+from audiform.inference.vocal_free import keeping_vocal_free
 from audiform.inference.windows import WindowPlan, plan_windows
 from audiform.protocols import SeparationModel, SeparationSpec
 
@@ -54,8 +55,9 @@ class Separator:
     segments run at once, ``num_workers`` such batches side by side; neither changes the
     result. ``repo`` is a folder with checkpoints to look names up in; ``offline`` forbids
     downloads. ``restore_offset`` adds the mean of the mixture to every stem, as Demucs does;
-    otherwise it is in none of them, and stems sum up. ``on_download`` is told bytes done and
-    bytes in all.
+    otherwise it is in none of them, and stems sum up. ``keep_vocal_free`` leaves stretches in
+    which nobody sings as they are in the mixture, with networks of one mask
+    (:mod:`audiform.dsp.vocal_free`). ``on_download`` is told bytes done and bytes in all.
 
     Raises :class:`CheckpointError`, :class:`DeviceError` and :class:`ConfigError`.
     """
@@ -75,6 +77,7 @@ class Separator:
         repo: Path | None = None,
         offline: bool = False,
         restore_offset: bool = False,
+        keep_vocal_free: bool = False,
         on_download: Callable[[int, int | None], None] | None = None,
     ) -> None:
         if (batch_size is not None and batch_size < 1) or num_workers < 1:
@@ -102,6 +105,7 @@ class Separator:
         self._batch_size = batch_size or (1 if self.device.device.type == "cpu" else GPU_BATCH_SIZE)
         self._num_workers = num_workers
         self._restore_offset = restore_offset
+        self._keep_vocal_free = keep_vocal_free
         self._loaded: dict[int, _LoadedMember] = {}
         stated = self._stated()
         self.sources: tuple[str, ...] = getattr(stated, "sources", ())
@@ -109,6 +113,11 @@ class Separator:
             raise ConfigError(
                 f"{self.name!r} is an effect and takes nothing apart; give the name of a "
                 "separator (`audiform models list`)"
+            )
+        if getattr(stated, "is_pretrained", False):
+            raise ConfigError(
+                f"{self.name!r} is pretrained and takes nothing apart yet; train it on songs with "
+                f"stems first: audiform train frame-primer-small --from {model} --data SONGS"
             )
         self.sample_rate: int = stated.sample_rate
         self._half_shift = shifts == "half"
@@ -140,6 +149,8 @@ class Separator:
         if index not in self._loaded:
             source = self._members[index]
             module = source if isinstance(source, nn.Module) else source.load()
+            if self._keep_vocal_free:
+                module = keeping_vocal_free(module, name=self.name)
             network = cast(SeparationModel, module.eval().to(self.device.device))
             own = network.spec
             self._check_kind(index, own)

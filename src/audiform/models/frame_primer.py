@@ -33,6 +33,8 @@ class FramePrimerConfig(MagnitudeMaskConfig):
     - ``form``: "unet", or "stack" for layers at full resolution alone.
     - ``hidden_channels`` times ``channel_factors``: channels of the levels of the U-Net.
     - ``num_layers``: on each side of a level, or of the stack.
+    - ``transformer_bins``: the U-Net's levels of more bins have no transformer layers, which
+      makes small networks; None for layers at all levels.
     - ``feed_forward_width``: width of the widest layers, at every level.
     - ``position_reach``: frames that relative positions tell apart; what is further counts as
       that far.
@@ -47,6 +49,7 @@ class FramePrimerConfig(MagnitudeMaskConfig):
     hidden_channels: PositiveInt = 8
     channel_factors: tuple[PositiveInt, ...] = Field((1, 2, 4, 6, 8), min_length=1)
     num_layers: PositiveInt = 2
+    transformer_bins: PositiveInt | None = None
     num_heads: PositiveInt = 8
     feed_forward_width: int = Field(4480, ge=4, multiple_of=4)
     position_reach: PositiveInt = 1023
@@ -59,6 +62,14 @@ class FramePrimerConfig(MagnitudeMaskConfig):
     def _levels_fit(self) -> FramePrimerConfig:
         levels = len(self.channel_factors) if self.form == "unet" else 1
         check_frame_heads(self.num_bins, levels=levels, num_heads=self.num_heads)
+        least = self.num_bins >> (levels - 1)
+        if self.transformer_bins is not None and (
+            self.form == "stack" or self.transformer_bins < least
+        ):
+            raise ValueError(
+                f"transformer_bins = {self.transformer_bins} leaves no level of the {self.form} "
+                f"with transformers; take at least {least} in a U-Net, and none in a stack"
+            )
         if self.kernel_frames % 2 == 0:
             raise ValueError(
                 f"kernel_frames = {self.kernel_frames} must be odd: centred on a frame"
@@ -73,7 +84,7 @@ class FramePrimerConfig(MagnitudeMaskConfig):
             channels=tuple(self.hidden_channels * factor for factor in self.channel_factors),
             num_bins=self.num_bins,
             num_layers=self.num_layers,
-            outer_transformers=True,
+            transformer_bins=self.transformer_bins or self.num_bins,
             normed_bottlenecks=False,
             decoder_slope=0.01,
             recompute=self.recompute,

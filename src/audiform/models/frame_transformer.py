@@ -60,7 +60,7 @@ class FrameTransformerConfig(MagnitudeMaskConfig):
             channels=tuple(self.hidden_channels * factor for factor in self.channel_factors),
             num_bins=self.num_bins,
             num_layers=self.num_layers,
-            outer_transformers=False,
+            transformer_bins=self.num_bins // 2,
             normed_bottlenecks=True,
             decoder_slope=0.0,
             recompute=self.recompute,

@@ -112,7 +112,7 @@ class FrameUNetShape:
 
     ``channels`` are those of each level's convolutions, the outermost first, ``num_bins`` its
     bins; each further level has half as many. ``num_layers`` transformer layers are
-    on each side of a level, at the outermost only if ``outer_transformers``.
+    on each side of the levels that have at most ``transformer_bins``.
     ``decoder_slope`` is that of the rectifiers on the way up.
     """
 
@@ -120,14 +120,14 @@ class FrameUNetShape:
     channels: tuple[int, ...]
     num_bins: int
     num_layers: int
-    outer_transformers: bool
+    transformer_bins: int
     normed_bottlenecks: bool
     decoder_slope: float
     recompute: bool = False
 
     def layers_at(self, level: int) -> int:
         """Number of transformer layers on each side of a level."""
-        return self.num_layers if level or self.outer_transformers else 0
+        return self.num_layers if self.num_bins >> level <= self.transformer_bins else 0
 
     @property
     def skip_channels(self) -> list[int]:

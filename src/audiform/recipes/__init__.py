@@ -10,9 +10,21 @@ from typing import Any, Protocol
 from audiform.recipes.band_split import band_split, band_split_tiny
 from audiform.recipes.demucs import demucs, demucs_tiny
 from audiform.recipes.effect import EffectRecipe, effect_architectures, effect_run, effect_tiny
+from audiform.recipes.frame_primer import (
+    frame_primer,
+    frame_primer_pretrain,
+    frame_primer_pretrain_small,
+    frame_primer_pretrain_small_tiny,
+    frame_primer_pretrain_tiny,
+    frame_primer_small,
+    frame_primer_small_tiny,
+    frame_primer_tiny,
+)
 from audiform.recipes.frame_transformer import (
+    frame_transformer,
     frame_transformer_small,
     frame_transformer_small_tiny,
+    frame_transformer_tiny,
 )
 from audiform.recipes.hdemucs import hdemucs, hdemucs_ft, hdemucs_ft_tiny, hdemucs_tiny
 from audiform.recipes.htdemucs import (
@@ -25,8 +37,14 @@ from audiform.recipes.htdemucs import (
     htdemucs_sparse_tiny,
     htdemucs_tiny,
 )
-from audiform.recipes.separation import SeparationRecipe, SeparationRun
+from audiform.recipes.named import NamedRecipe
+from audiform.recipes.pretraining import PretrainingRun
+from audiform.recipes.pretraining import run as run_pretraining
+from audiform.recipes.separation import SeparationRun
+from audiform.recipes.separation import run as run_separation
 from audiform.recipes.small import htdemucs_small, htdemucs_small_tiny
+from audiform.recipes.vocal_removal import VocalRemovalRun
+from audiform.recipes.vocal_removal import run as run_vocal_removal
 from audiform.training.loop import OnProgress
 
 
@@ -72,6 +90,8 @@ SEPARATION_RUNS: dict[str, Callable[[], SeparationRun]] = {
     "htdemucs-ft-tiny": htdemucs_ft_tiny,
     "htdemucs-small": htdemucs_small,
     "htdemucs-small-tiny": htdemucs_small_tiny,
+    "frame-primer-small": frame_primer_small,
+    "frame-primer-small-tiny": frame_primer_small_tiny,
     "frame-transformer-small": frame_transformer_small,
     "frame-transformer-small-tiny": frame_transformer_small_tiny,
     "htdemucs-lora": htdemucs_lora,
@@ -92,10 +112,28 @@ EFFECT_RECIPES: dict[str, EffectRecipe] = {
     },
 }
 
+#: The same for runs that remove vocals.
+VOCAL_REMOVAL_RUNS: dict[str, Callable[[], VocalRemovalRun]] = {
+    "frame-transformer": frame_transformer,
+    "frame-transformer-tiny": frame_transformer_tiny,
+    "frame-primer": frame_primer,
+    "frame-primer-tiny": frame_primer_tiny,
+}
+
+#: The same for runs that pretrain on music without stems.
+PRETRAINING_RUNS: dict[str, Callable[[], PretrainingRun]] = {
+    "frame-primer-pretrain": frame_primer_pretrain,
+    "frame-primer-pretrain-tiny": frame_primer_pretrain_tiny,
+    "frame-primer-pretrain-small": frame_primer_pretrain_small,
+    "frame-primer-pretrain-small-tiny": frame_primer_pretrain_small_tiny,
+}
+
 #: Name -> training run.
 RECIPES: dict[str, Recipe] = {
     "default": band_split,
     "default-tiny": band_split_tiny,
     **EFFECT_RECIPES,
-    **{name: SeparationRecipe(name, settings) for name, settings in SEPARATION_RUNS.items()},
+    **{name: NamedRecipe(name, of, run_separation) for name, of in SEPARATION_RUNS.items()},
+    **{name: NamedRecipe(name, of, run_vocal_removal) for name, of in VOCAL_REMOVAL_RUNS.items()},
+    **{name: NamedRecipe(name, of, run_pretraining) for name, of in PRETRAINING_RUNS.items()},
 }

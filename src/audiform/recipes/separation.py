@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,6 @@ from audiform.models import MODELS
 from audiform.nn.lora import LoraConfig, merge_adapters
 from audiform.protocols import SeparationModel
 from audiform.recipes.excerpts import SongValidator
-from audiform.recipes.settings import with_settings
 from audiform.recipes.start import Start, StartConfig, starting_network
 from audiform.recipes.stems import (
     SeparationData,
@@ -90,37 +89,6 @@ class SeparationRun(BaseModel):
         return self
 
 
-@dataclass(frozen=True)
-class SeparationRecipe:
-    """A recipe (:class:`audiform.recipes.Recipe`) from a function that returns its settings."""
-
-    name: str
-    settings_of: Callable[[], SeparationRun]
-
-    def __post_init__(self) -> None:
-        # what `audiform train list` says
-        described = getattr(self.settings_of, "func", self.settings_of)
-        object.__setattr__(self, "__doc__", described.__doc__)
-
-    def __call__(
-        self,
-        data: Path,
-        output: Path,
-        *,
-        resume: bool = False,
-        start: str | None = None,
-        settings: Mapping[str, Any] | None = None,
-        on_progress: OnProgress | None = None,
-    ) -> Path:
-        """Train; return the checkpoint's path."""
-        recipe = self.settings_of()
-        if start is not None:
-            begin = (recipe.start or StartConfig()).model_copy(update={"checkpoint": start})
-            recipe = recipe.model_copy(update={"start": begin})
-        recipe = with_settings(recipe, settings or {})
-        return run(recipe, data, output, name=self.name, resume=resume, on_progress=on_progress)
-
-
 def run(
     recipe: SeparationRun,
     data: Path,
@@ -143,13 +111,14 @@ def run(
     origin = {
         "name": name,
         "base": None if base is None else fingerprint(base.state),
+        **({"fresh": list(start.fresh)} if start.fresh else {}),
         "data": {
             "fingerprint": data_fingerprint([*songs.train, *songs.valid]),
             "train": [track.name for track in songs.train],
             "valid": [track.name for track in songs.valid],
         },
     }
-    with _quickest_attention():
+    with quickest_attention():
         trained = train(
             task,
             recipe.training,
@@ -200,7 +169,7 @@ def separation_task(
     return Task(network, SeparationObjective(recipe.loss), examples, validator, sound)
 
 
-def _quickest_attention() -> AbstractContextManager[None]:
+def quickest_attention() -> AbstractContextManager[None]:
     """On a CPU the plain form of attention is several times faster backward than the fused one."""
     return nullcontext() if torch.cuda.is_available() else sdpa_kernel(SDPBackend.MATH)
 

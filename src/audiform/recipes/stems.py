@@ -7,7 +7,7 @@ what a step sees (:class:`audiform.training.examples.Examples`).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,7 +28,7 @@ from torch import Tensor
 from audiform.augment.chain import AugmentChain
 from audiform.data.layouts import read_tracks
 from audiform.data.segments import SegmentDataset
-from audiform.data.split import split_tracks
+from audiform.data.split import DEFAULT_SHARES, split_tracks
 from audiform.data.track import Track
 from audiform.dsp.level import MonoDeviation
 from audiform.errors import DataError
@@ -98,19 +98,7 @@ def find_tracks(folder: Path, data: SeparationData, sources: Sequence[str]) -> S
         for track in read_tracks(root, layout=data.layout, mapping=data.mapping or None)
         if set(track.stems) & set(sources)
     ]
-    names = [track.name for track in tracks]
-    if unknown := [name for name in data.held_out if name not in names]:
-        raise DataError(
-            f"data.held_out names {unknown[0]!r}, and there is no such song; there are "
-            f"{', '.join(names[:10]) or 'none'}{', ...' if len(names) > 10 else ''}",
-            path=root,
-        )
-    if data.held_out:
-        valid = [track for track in tracks if track.name in data.held_out]
-        train = [t for t in tracks if t.name not in data.held_out and t.split != "test"]
-    else:
-        parts = split_tracks(tracks)
-        train, valid = parts["train"], parts["valid"]
+    train, valid = divided(tracks, data.held_out, root=root)
     if not train:
         raise DataError(
             f"{len(tracks)} songs have stems named {', '.join(sources)}, and none of them is left "
@@ -119,6 +107,33 @@ def find_tracks(folder: Path, data: SeparationData, sources: Sequence[str]) -> S
             path=root,
         )
     return Songs(train, valid)
+
+
+def divided(
+    tracks: Sequence[Track],
+    held_out: Sequence[str],
+    *,
+    root: Path,
+    shares: Mapping[str, float] = DEFAULT_SHARES,
+) -> Songs:
+    """Divide tracks: those ``held_out`` validate, or by ``shares`` where none are named.
+
+    Raises :class:`DataError` for a name that no track has.
+    """
+    names = [track.name for track in tracks]
+    if unknown := [name for name in held_out if name not in names]:
+        raise DataError(
+            f"data.held_out names {unknown[0]!r}, and there is no such song; there are "
+            f"{', '.join(names[:10]) or 'none'}{', ...' if len(names) > 10 else ''}",
+            path=root,
+        )
+    if not held_out:
+        parts = split_tracks(tracks, shares=shares)
+        return Songs(parts["train"], parts["valid"])
+    return Songs(
+        [track for track in tracks if track.name not in held_out and track.split != "test"],
+        [track for track in tracks if track.name in held_out],
+    )
 
 
 def data_fingerprint(tracks: Sequence[Track]) -> str:

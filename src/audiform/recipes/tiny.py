@@ -9,8 +9,8 @@ from audiform.recipes.settings import with_settings
 if TYPE_CHECKING:
     from audiform.recipes.separation import SeparationRun
 
-#: What every tiny form has instead of its recipe's.
-TINY_SETTINGS: dict[str, Any] = {
+#: How every tiny form is trained.
+TINY_TRAINING: dict[str, Any] = {
     "training.seed": 1,
     "training.batch_size": 2,
     "training.max_epochs": None,
@@ -22,11 +22,37 @@ TINY_SETTINGS: dict[str, Any] = {
     "training.num_workers": 0,
     "training.precision": "float32",
     "training.tensorboard": False,
+}
+
+#: What a tiny form of a separation run has besides instead of its recipe's.
+TINY_SETTINGS: dict[str, Any] = {
+    **TINY_TRAINING,
     "data.segment_seconds": 0.5,
     "data.stride_seconds": 0.5,
     "data.group_size": 2,
     "data.validation_seconds": 1.0,
 }
+
+#: A tiny network of magnitudes.
+TINY_NETWORK: dict[str, Any] = {
+    "hidden_channels": 2,
+    "n_fft": 512,
+    "hop_length": 256,
+    "num_heads": 2,
+    "feed_forward_width": 8,
+    "segment_frames": 40,
+    "context_frames": 4,
+}
+
+#: What a tiny form of a frame network's run has.
+TINY_FRAMES: dict[str, Any] = {
+    **TINY_TRAINING,
+    **{f"network.{name}": value for name, value in TINY_NETWORK.items()},
+    "data.segment_frames": 40,
+}
+
+#: What of a held-out song such a run listens to.
+SHORT_VALIDATION = {"data.validation_seconds": 1.0}
 
 #: What a kind of augmentation has instead.
 TINY_AUGMENTATIONS: dict[str, dict[str, Any]] = {

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from audiform.errors import CheckpointError, ConfigError
 from audiform.nn.magnitude_masks import MagnitudeMaskModel
 from audiform.training.codebook import frame_vectors, nearest_codes
+from audiform.training.examples import Batch
 from audiform.training.masking import MaskingConfig, Spectra, draw_masking, mask_groups
 from audiform.training.next_segment import (
     NextSegmentConfig,
@@ -92,11 +93,14 @@ def draw_pretraining_batch(
 class PretrainingLosses:
     """``total`` is what to minimise; ``frames`` and ``next_segment`` are its parts, unweighted.
 
-    ``next_accuracy`` is the share of items whose second half was judged rightly.
+    ``masked`` is the error in chosen groups alone: of magnitudes, or with a codebook the share
+    of frames that got another code than theirs. ``next_accuracy`` is the share of items whose
+    second half was judged rightly.
     """
 
     total: Float[Tensor, ""]
     frames: Float[Tensor, ""]
+    masked: Float[Tensor, ""]
     next_segment: Float[Tensor, ""]
     next_accuracy: Float[Tensor, ""]
 
@@ -141,21 +145,32 @@ class FramePretrainer(nn.Module):
         goes_on = batch.goes_on.to(logits)
         next_loss = F.binary_cross_entropy_with_logits(logits, goes_on)
         if self.code_head is None or self.codebook is None:
-            frame_loss = self._regression(self.network.head(features.last)[:, 0], batch)
+            frame_loss, masked = self._regression(self.network.head(features.last)[:, 0], batch)
         else:
             codes = nearest_codes(frame_vectors(batch.targets), self.codebook)[batch.chosen]
             scores = self.code_head(features.last)[batch.chosen].float()
-            frame_loss = F.cross_entropy(scores, codes)
+            frame_loss = _mean(F.cross_entropy(scores, codes, reduction="none"))
+            masked = _mean((scores.argmax(dim=-1) != codes).float())
         return PretrainingLosses(
             total=self.config.mask_weight * frame_loss + self.config.next_weight * next_loss,
             frames=frame_loss,
+            masked=masked,
             next_segment=next_loss,
             next_accuracy=((logits > 0) == batch.goes_on).float().mean(),
         )
 
-    def _regression(self, masks: Spectra, batch: PretrainingBatch) -> Float[Tensor, ""]:
+    def _regression(
+        self, masks: Spectra, batch: PretrainingBatch
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+        """Return the error that counts, and that of chosen groups."""
         error = (masks * batch.inputs - batch.targets).abs().mean(dim=(1, 2))
-        return error[batch.chosen].mean() if self.config.masked_only else error.mean()
+        masked = _mean(error[batch.chosen])
+        return (masked if self.config.masked_only else error.mean()), masked
+
+
+def _mean(values: Float[Tensor, " value"]) -> Float[Tensor, ""]:
+    """Return the mean, of no values zero: all chosen groups may lie under the separator."""
+    return values.sum() / max(1, len(values))
 
 
 class CodeHead(nn.Module):
@@ -173,17 +188,40 @@ class CodeHead(nn.Module):
         return self.to_codes(self.squeeze(features)[..., 0])
 
 
-def start_from(network: MagnitudeMaskModel, pretrained: Mapping[str, Tensor]) -> None:
-    """Give ``network`` the weights of a pretrained one, its head's only where they fit.
+class PretrainingObjective:
+    """The losses of a :class:`FramePretrainer`, by name, for the trainer.
+
+    A batch holds the fields of :class:`PretrainingBatch`.
+    """
+
+    def __call__(
+        self, network: nn.Module, batch: Batch, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """Return "loss", "frames", "masked", "next_segment" and "next_accuracy"."""
+        losses: PretrainingLosses = network(PretrainingBatch(**batch))
+        return {
+            "loss": losses.total,
+            "frames": losses.frames,
+            "masked": losses.masked,
+            "next_segment": losses.next_segment,
+            "next_accuracy": losses.next_accuracy,
+        }
+
+
+def start_from(
+    network: MagnitudeMaskModel, pretrained: Mapping[str, Tensor], *, with_head: bool = True
+) -> list[str]:
+    """Give ``network`` the weights of a pretrained one; return the names of those left fresh.
 
     The head makes the masks: another number of sources means another head, which keeps its
-    initial weights. Raises :class:`CheckpointError` where anything else differs.
+    initial weights, as it does without ``with_head``. Its norm is none of the masks' business
+    and is taken over. Raises :class:`CheckpointError` where anything else differs.
     """
     own = network.state_dict()
     fitting = {
         name: value
         for name, value in pretrained.items()
-        if not name.startswith("head.") or (name in own and value.shape == own[name].shape)
+        if not _makes_masks(name) or (with_head and name in own and value.shape == own[name].shape)
     }
     try:
         result = network.load_state_dict(fitting, strict=False)
@@ -192,10 +230,15 @@ def start_from(network: MagnitudeMaskModel, pretrained: Mapping[str, Tensor]) ->
             f"the pretrained weights do not fit this network ({error}); "
             "give both the same configuration but for the sources"
         ) from error
-    lacking = [name for name in result.missing_keys if not name.startswith("head.")]
+    lacking = [name for name in result.missing_keys if not _makes_masks(name)]
     if lacking or result.unexpected_keys:
         raise CheckpointError(
             f"the pretrained weights do not fit this network: {len(lacking)} are missing, "
             f"{len(result.unexpected_keys)} unknown; give both the same configuration but for "
             "the sources"
         )
+    return list(result.missing_keys)
+
+
+def _makes_masks(name: str) -> bool:
+    return name.startswith("head.") and "to_masks" in name
