@@ -28,7 +28,9 @@ def song(samples: int = 12_000) -> torch.Tensor:
 def test_a_song_that_nobody_sings_is_its_instrumental(network) -> None:
     mixture = song()
     plain = Separator(network).separate(Audio(mixture, RATE))
-    kept = Separator(network, keep_vocal_free=True).separate(Audio(mixture, RATE))
+    keeping = Separator(network)
+    keeping.keep_vocal_free()
+    kept = keeping.separate(Audio(mixture, RATE))
     assert plain["vocals"].samples.abs().max() > 0.01
     torch.testing.assert_close(kept["instrumental"].samples, mixture, atol=1e-5, rtol=0)
     assert kept["vocals"].samples.abs().max() < 1e-5
@@ -37,10 +39,10 @@ def test_a_song_that_nobody_sings_is_its_instrumental(network) -> None:
 
 def test_only_a_mask_of_the_instruments_tells_where_nobody_sings(network) -> None:
     with pytest.raises(ConfigError, match=r"'sharemodel' has no mask.*rest_source"):
-        Separator(ShareModel(), keep_vocal_free=True)
+        Separator(ShareModel()).keep_vocal_free()
     each = network.config.model_copy(update={"rest_source": False})
     with pytest.raises(ConfigError, match="rest_source"):
-        Separator(FrameTransformer(each), keep_vocal_free=True)
+        Separator(FrameTransformer(each)).keep_vocal_free()
 
 
 def test_the_command_line_keeps_them_too(network, tmp_path) -> None:

@@ -257,9 +257,10 @@ def separate(
                     overlap=overlap, shifts=_shifts(shifts, compat), seed=seed,
                     batch_size=batch_size,
                     num_workers=max(1, jobs), repo=repo, offline=offline,
-                    restore_offset=compat is not None, keep_vocal_free=keep_vocal_free,
-                    on_download=display.on_download,
+                    restore_offset=compat is not None, on_download=display.on_download,
                 )  # fmt: skip
+                if keep_vocal_free:
+                    separator.keep_vocal_free()
                 separator.load(options.selection(separator.sources).needed_sources)
                 display.model(separator)
                 failed += _run(

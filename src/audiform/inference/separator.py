@@ -55,9 +55,8 @@ class Separator:
     segments run at once, ``num_workers`` such batches side by side; neither changes the
     result. ``repo`` is a folder with checkpoints to look names up in; ``offline`` forbids
     downloads. ``restore_offset`` adds the mean of the mixture to every stem, as Demucs does;
-    otherwise it is in none of them, and stems sum up. ``keep_vocal_free`` leaves stretches in
-    which nobody sings as they are in the mixture, with networks of one mask
-    (:mod:`audiform.dsp.vocal_free`). ``on_download`` is told bytes done and bytes in all.
+    otherwise it is in none of them, and stems sum up. ``on_download`` is told bytes done and
+    bytes in all.
 
     Raises :class:`CheckpointError`, :class:`DeviceError` and :class:`ConfigError`.
     """
@@ -77,7 +76,6 @@ class Separator:
         repo: Path | None = None,
         offline: bool = False,
         restore_offset: bool = False,
-        keep_vocal_free: bool = False,
         on_download: Callable[[int, int | None], None] | None = None,
     ) -> None:
         if (batch_size is not None and batch_size < 1) or num_workers < 1:
@@ -105,7 +103,7 @@ class Separator:
         self._batch_size = batch_size or (1 if self.device.device.type == "cpu" else GPU_BATCH_SIZE)
         self._num_workers = num_workers
         self._restore_offset = restore_offset
-        self._keep_vocal_free = keep_vocal_free
+        self._keeps_vocal_free = False
         self._loaded: dict[int, _LoadedMember] = {}
         stated = self._stated()
         self.sources: tuple[str, ...] = getattr(stated, "sources", ())
@@ -149,23 +147,37 @@ class Separator:
         if index not in self._loaded:
             source = self._members[index]
             module = source if isinstance(source, nn.Module) else source.load()
-            if self._keep_vocal_free:
+            if self._keeps_vocal_free:
                 module = keeping_vocal_free(module, name=self.name)
-            network = cast(SeparationModel, module.eval().to(self.device.device))
-            own = network.spec
-            self._check_kind(index, own)
-            self._loaded[index] = _LoadedMember(
-                runner=SegmentRunner(
-                    network,
-                    device=self.device.device,
-                    batch_size=self._batch_size,
-                    num_workers=self._num_workers,
-                ),
-                plan=plan_windows(
-                    network, segment_samples=self._segment_samples(own), overlap=self._overlap
-                ),
-            )
+            self._loaded[index] = self._ready(index, module)
         return self._loaded[index]
+
+    def _ready(self, index: int, module: nn.Module) -> _LoadedMember:
+        network = cast(SeparationModel, module.eval().to(self.device.device))
+        own = network.spec
+        self._check_kind(index, own)
+        return _LoadedMember(
+            runner=SegmentRunner(
+                network,
+                device=self.device.device,
+                batch_size=self._batch_size,
+                num_workers=self._num_workers,
+            ),
+            plan=plan_windows(
+                network, segment_samples=self._segment_samples(own), overlap=self._overlap
+            ),
+        )
+
+    def keep_vocal_free(self) -> None:
+        """From now on leave stretches in which nobody sings as they are in the mixture.
+
+        For networks of one mask (:mod:`audiform.dsp.vocal_free`); raises :class:`ConfigError`
+        for others.
+        """
+        self._keeps_vocal_free = True
+        for index, member in list(self._loaded.items()):
+            network = cast(nn.Module, member.runner.model)
+            self._loaded[index] = self._ready(index, keeping_vocal_free(network, name=self.name))
 
     def _check_kind(self, index: int, own: SeparationSpec) -> None:
         """Refuse a member that is of another kind than those that are loaded."""
