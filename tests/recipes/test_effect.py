@@ -140,6 +140,30 @@ def test_a_take_that_differs_in_polarity_is_turned(tmp_path) -> None:
     assert "take1" in alignment.sentence()
 
 
+def test_a_drifting_delay_is_undone_by_its_pulses(tmp_path) -> None:
+    rate, count = 44100, 3 * 44100
+    rng = np.random.default_rng(0)
+    dry = np.convolve(rng.standard_normal(count), np.hanning(40), "same") / 20
+    pulses = np.zeros(count)
+    pulses[1000::2000] = 1.0
+    late = np.arange(count) - 700 - 6 * np.sin(2 * np.pi * np.arange(count) / count)
+
+    def tape(signal: np.ndarray) -> np.ndarray:
+        return np.interp(late, np.arange(count), np.convolve(signal, np.hanning(9), "same"), left=0)
+
+    for kind, signal in (("audio", dry), ("pulses", pulses)):
+        write(tmp_path / "tape" / f"take1_input_{kind}.wav", signal, rate)
+        write(tmp_path / "tape" / f"take1_target_{kind}.wav", tape(signal), rate)
+    recordings = read(tmp_path / "tape", tmp_path)
+    assert {take.name for take in recordings.takes} == {"take1_audio"}
+    assert recordings.alignment.drift_samples == pytest.approx(12, abs=1)
+    assert "drift" in recordings.alignment.sentence()
+    take = recordings.of("train")[0]
+    wet = TakeReader().wet(take, 5000, 100_000)[0].numpy()
+    expected = np.convolve(dry, np.hanning(9), "same")[5000:100_000]
+    assert np.square(wet - expected).sum() < 1e-3 * np.square(expected).sum()
+
+
 def test_only_the_scored_part_counts(pedal, tmp_path) -> None:
     recordings = read(pedal, tmp_path, scored=ScoredPart(8000, 4000, 8000))
     train, valid = recordings.of("train")[0], recordings.of("valid")[0]
@@ -177,7 +201,14 @@ def test_what_cannot_be_learned_from_is_told(tmp_path, wrong) -> None:
 
 
 def test_it_learns_better_than_a_filter_does(pedal, tmp_path) -> None:
-    settings = {"training.max_steps": 60, "training.batch_size": 4, "training.steps_per_epoch": 20}
+    settings = {
+        "training.max_steps": 60,
+        "training.batch_size": 4,
+        "training.steps_per_epoch": 20,
+        "training.learning_rate": 5e-3,
+        "network.filter_taps": 8,
+        "network.filter_shapes": 1,
+    }
     path = RECIPES["effect-tiny"](pedal, tmp_path / "run", settings=settings)
     header = read_checkpoint(path).header
     mean = header.scores["mean"]
@@ -189,9 +220,17 @@ def test_it_learns_better_than_a_filter_does(pedal, tmp_path) -> None:
 
 
 def test_the_first_fit_is_as_good_as_the_filter(pedal, tmp_path) -> None:
-    settings = {"training.max_steps": 1, "training.learning_rate": 1e-9, "network.num_followers": 1}
+    settings = {
+        "training.max_steps": 3,
+        "training.learning_rate": 0.5,  # ruinous: the start is kept
+        "training.max_gradient_norm": None,
+        "network.num_followers": 1,
+        "network.filter_taps": 8,
+    }
     path = RECIPES["effect-tiny"](pedal, tmp_path / "run", settings=settings)
-    mean = read_checkpoint(path).header.scores["mean"]
+    header = read_checkpoint(path).header
+    assert header.training["weights"] == "start"
+    mean = header.scores["mean"]
     assert mean["model"]["esr"] < 1.2 * mean["FIR-256"]["esr"]
 
 

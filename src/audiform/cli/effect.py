@@ -377,8 +377,9 @@ def _print_recordings(recordings: Recordings) -> None:
         file=sys.stderr,
     )
     for knob in recordings.knobs:
-        print(f"knob {knob.name}: {knob.minimum:g} to {knob.maximum:g} {knob.unit}".rstrip(),
-              file=sys.stderr)  # fmt: skip
+        scale = ", logarithmic" if knob.scale == "log" else ""
+        ends = f"{knob.minimum:g} to {knob.maximum:g} {knob.unit}".rstrip()
+        print(f"knob {knob.name}: {ends}{scale}", file=sys.stderr)
     for name, value in recordings.fixed.items():
         print(f"knob {name} is {value:g} in all recordings, so it is left out", file=sys.stderr)
     print(recordings.alignment.sentence(), file=sys.stderr)

@@ -6,15 +6,18 @@ Ranges of knobs come from ``effect_info.ini``, from the caller, or from the sett
 
 Targets are moved to where their inputs are (:mod:`audiform.data.effect_alignment`). A delay of a
 few samples stays: it belongs to the effect's filter, and what is learned then lies where the
-recording lay.
+recording lay. A delay that drifts, a tape's, is undone where a track of pulses went through the
+machine beside the sound (``take1_target_audio.wav``, ``take1_target_pulses.wav``).
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -23,11 +26,13 @@ from torch import Tensor
 
 from audiform.data import effect_alignment
 from audiform.data.decoded import DecodedAudio, DecodedCache, OpenFiles
+from audiform.data.delay_track import delay_track, undo_delay
 from audiform.data.findings import Level
 from audiform.data.layouts import LAYOUTS, Reading, read_layout
 from audiform.data.layouts.signaltrain import EffectInfo, find_info, read_info
 from audiform.data.track import INPUT, TARGET, Track
 from audiform.errors import ConfigError, DataError
+from audiform.io.write import OutputFormat, open_writer
 from audiform.knob import Knob, settings_to_network
 
 #: Layouts whose tracks are an input and a target.
@@ -48,7 +53,11 @@ SHORTEST_ALIGNED = 1024
 #: Samples that are read at once where all are gone through.
 BLOCK_SAMPLES = 2**16
 
-_PULSES = re.compile(r"pulses?$")
+#: A knob whose end is so many times its beginning is logarithmic unless it is said to be linear.
+LOG_RATIO = 20.0
+
+_PULSES = re.compile(r"_?pulses?$", re.IGNORECASE)
+_SOUND = re.compile(r"_?(?:audio|sound|music)$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -128,7 +137,7 @@ class Alignment:
     ``lag_samples`` is how much later targets come than inputs, in the middle of the set;
     ``moved_samples`` by how much they were moved back. ``inverted``: the effect turns the
     waveform over, which is learned. ``turned`` are takes that were turned over because they
-    differ from the others.
+    differ from the others. ``drift_samples`` is how far a delay moved that pulses showed.
     """
 
     lag_samples: int
@@ -136,6 +145,7 @@ class Alignment:
     inverted: bool
     turned: tuple[str, ...] = ()
     unclear: tuple[str, ...] = ()
+    drift_samples: float = 0.0
 
     def sentence(self) -> str:
         """Say it."""
@@ -144,6 +154,8 @@ class Alignment:
             parts.append(f"{self.moved_samples} of them are taken out")
         elif self.lag_samples:
             parts.append("which the effect learns")
+        if self.drift_samples:
+            parts.append(f"a drift of {self.drift_samples:.1f} samples was undone by the pulses")
         if self.inverted:
             parts.append("the effect turns the waveform over")
         if self.turned:
@@ -186,21 +198,27 @@ def read_recordings(
     validation the last ``valid_share`` of each take is that part. ``sample_rate`` (Hz) is that
     of the first recording by default. Raises :class:`DataError` for what cannot be used.
     """
-    layout, tracks = _tracks(root)
+    layout, tracks, pulses = _tracks(root)
     info = _info(root)
     settings, known, fixed = _knobs(tracks, info, knobs)
     rate = sample_rate or tracks[0].sample_rate
-    refs = [ref for track in tracks for _, ref in track.files()]
+    refs = [ref for track in (*tracks, *pulses.values()) for _, ref in track.files()]
     decoded = DecodedCache(sample_rate=rate, folder=cache_folder).prepare(
         refs, on_progress=on_progress
     )
-    takes = []
+    takes, drifts = [], []
     for track, own in zip(tracks, settings, strict=True):
         dry, wet = (decoded[track.references(side)[0]] for side in (INPUT, TARGET))
+        if align and track.name in pulses:
+            beside = pulses[track.name]
+            shown = [decoded[beside.references(side)[0]] for side in (INPUT, TARGET)]
+            wet, drift = _undrifted(dry, wet, shown, rate, cache_folder)
+            drifts.append(drift)
         takes += _channels(track, own, dry, wet, root)
     alignment = Alignment(0, 0, False)
     if align:
         takes, alignment = _aligned(takes, rate)
+        alignment = replace(alignment, drift_samples=max(drifts, default=0.0))
     takes = [_whole_span(take) for take in takes]
     takes = _with_validation(takes, valid_share)
     if scored is not None:
@@ -239,7 +257,8 @@ class TakeReader:
 # Reading the folder ------------------------------------------------------------------------------
 
 
-def _tracks(root: Path) -> tuple[str, list[Track]]:
+def _tracks(root: Path) -> tuple[str, list[Track], dict[str, Track]]:
+    """Return the layout, the tracks, and by their names those with the pulses beside them."""
     layout, reading = read_layout(root)
     if layout not in EFFECT_LAYOUTS:
         trees = "; ".join(LAYOUTS[name].tree for name in EFFECT_LAYOUTS)
@@ -249,10 +268,49 @@ def _tracks(root: Path) -> tuple[str, list[Track]]:
             path=root,
         )
     _raise_errors(reading)
+    shown = {_PULSES.sub("", t.name): t for t in reading.tracks if _PULSES.search(t.name)}
     tracks = [track for track in reading.tracks if not _PULSES.search(track.name)]
     if not tracks:
         raise DataError("holds no pair of input and target", path=root)
-    return layout, sorted(tracks, key=lambda track: track.name)
+    bare = {track.name: _SOUND.sub("", track.name) for track in tracks}
+    pulses = {name: shown[own] for name, own in bare.items() if own in shown}
+    return layout, sorted(tracks, key=lambda track: track.name), pulses
+
+
+def _undrifted(
+    dry: DecodedAudio,
+    wet: DecodedAudio,
+    pulses: Sequence[DecodedAudio],
+    sample_rate: int,
+    cache_folder: Path,
+) -> tuple[DecodedAudio, float]:
+    """Return the target without its delay, which pulses show, and how far that drifted."""
+    files = OpenFiles()
+    dry_sound, wet_sound, dry_pulses, wet_pulses = (
+        torch.from_numpy(files.read(audio, start_samples=0, num_samples=audio.num_samples))
+        for audio in (dry, wet, *pulses)
+    )
+    lag = effect_alignment.estimate_alignment(
+        dry=dry_sound, wet=wet_sound, sample_rate=sample_rate
+    ).lag_samples
+    track = delay_track(
+        dry_pulses=dry_pulses.mean(dim=0),
+        wet_pulses=wet_pulses.mean(dim=0),
+        sample_rate=sample_rate,
+        lag_samples=lag,
+    )
+    undone = undo_delay(wet_sound, track)
+    name = hashlib.sha256(repr((wet, *pulses)).encode()).hexdigest()[:32]
+    path = cache_folder / f"undrifted-{name}.wav"
+    with open_writer(
+        path,
+        format=OutputFormat("wav", is_float=True),
+        sample_rate=sample_rate,
+        num_channels=len(undone),
+    ) as writer:
+        writer.write(undone.float().numpy())
+        writer.commit()
+    return DecodedAudio(path, len(undone), 0, undone.shape[-1]), track.drift_samples
 
 
 def _info(root: Path) -> EffectInfo:
@@ -298,7 +356,11 @@ def _knobs(
             fixed[own] = low
             continue
         knob = by_name.get(own) or Knob(
-            name=own, unit="", minimum=low, maximum=high, default=float(np.median(values))
+            name=own,
+            minimum=low,
+            maximum=high,
+            default=float(np.median(values)),
+            scale=usual_scale(low, high),
         )
         for track in tracks:
             try:
@@ -312,6 +374,11 @@ def _knobs(
         for track in tracks
     ]
     return settings, tuple(knobs), fixed
+
+
+def usual_scale(minimum: float, maximum: float) -> Literal["linear", "log"]:
+    """Return how a knob of this range is taken to go: a wide one, such as a time's, by ratios."""
+    return "log" if minimum > 0 and maximum / minimum >= LOG_RATIO else "linear"
 
 
 def _identifier(name: str) -> str:

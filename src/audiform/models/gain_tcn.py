@@ -39,6 +39,7 @@ from audiform.dsp.least_squares_filter import NormalEquations, normal_equations
 from audiform.knob import Knob
 from audiform.nn.causal_convolution import CausalConvolution
 from audiform.nn.envelope import FASTEST_RATE, follow_peaks, smooth
+from audiform.nn.pointwise import Pointwise
 from audiform.nn.settable_filter import SettableFilter
 from audiform.nn.streamed_effect import PASS_SAMPLES, StreamedEffect
 from audiform.protocols import EffectSpec, EffectState
@@ -53,14 +54,11 @@ LEVEL_SCALE = 0.1
 SLOWEST_SECONDS = 20.0
 
 #: Times that followers and smoothers start with, spread evenly in their logarithm.
-RELEASE_SECONDS = (0.02, 2.0)
-ATTACK_SECONDS = (0.0005, 0.05)
+RELEASE_SECONDS = (0.02, 3.0)
+ATTACK_SECONDS = (0.0005, 0.2)
 
 #: The static curve begins as a sum of knees between these levels, each as sharp as this.
 KNEES_DB, KNEE_SHARPNESS = (-70.0, -5.0), 4.0
-
-#: The envelopes' first weights in the gain are at most this.
-FIRST_MIX = 0.15
 
 #: How much of the sound before a training segment the gain stage learns from; before that it
 #: only listens.
@@ -93,7 +91,7 @@ class GainTCNConfig(BaseModel):
     hidden_channels: PositiveInt = 16
     kernel_size: Annotated[int, Field(ge=2)] = 9
     dilations: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (1, 8, 64, 512)
-    num_followers: PositiveInt = 4
+    num_followers: PositiveInt = 6
     curve_channels: PositiveInt = 16
     knob_channels: PositiveInt = 32
     filter_taps: PositiveInt = 384
@@ -115,17 +113,16 @@ class GainStage(nn.Module):
         width, bands = config.curve_channels, config.num_followers
         self.sample_rate = config.sample_rate
         self.sizes = [width, width, bands, bands, bands, 1]
-        self.knee = nn.Conv1d(1, width, 1)
-        self.curve = nn.Conv1d(width, bands, 1)
-        self.mix = nn.Conv1d(bands, 1, 1)
-        self.bend = nn.Conv1d(bands, width, 1)
-        self.mix_bent = nn.Conv1d(width, 1, 1)
+        self.knee = Pointwise(1, width)
+        self.curve = Pointwise(width, bands)
+        self.mix = Pointwise(bands, 1)
+        self.bend = Pointwise(bands, width)
+        self.mix_bent = Pointwise(width, 1)
         _start_curve(self.knee, self.curve)
-        # A gain near one, whatever the level.
-        nn.init.uniform_(self.mix.weight, -FIRST_MIX, FIRST_MIX)
-        nn.init.uniform_(self.mix_bent.weight, -FIRST_MIX, FIRST_MIX)
-        _zero_bias(self.mix)
-        _zero_bias(self.mix_bent)
+        # A gain of one, so that a filter can be fitted to what it leaves alone.
+        for layer in (self.mix, self.mix_bent):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
         self.release = nn.Parameter(_log_rates(RELEASE_SECONDS, bands, config.sample_rate))
         self.attack = nn.Parameter(_log_rates(ATTACK_SECONDS, bands, config.sample_rate))
 
@@ -166,7 +163,7 @@ class GatedLayer(nn.Module):
         self.convolution = CausalConvolution(
             channels, 2 * channels, kernel_size=kernel_size, dilation=dilation
         )
-        self.output = nn.Conv1d(channels, channels, 1)
+        self.output = Pointwise(channels, channels)
         self.channels = channels
 
     def neutral(self) -> Float[Tensor, " setting"]:
@@ -198,14 +195,14 @@ class GainTCN(StreamedEffect):
         channels = config.hidden_channels
         self.gain = GainStage(config)
         # Dry, dry after the gain, envelopes.
-        self.input = nn.Conv1d(2 + config.num_followers, channels, 1)
+        self.input = Pointwise(2 + config.num_followers, channels)
         layers = [
             GatedLayer(channels, kernel_size=config.kernel_size, dilation=dilation)
             for dilation in config.dilations
         ]
         self.layers = nn.ModuleList(layers)
         # Before and after the filter.
-        self.head = nn.Conv1d(channels, 2, 1)
+        self.head = Pointwise(channels, 2)
         nn.init.zeros_(self.head.weight)  # it starts as the dry signal
         _zero_bias(self.head)
         self.filter = SettableFilter(config.filter_taps, config.filter_shapes)
@@ -383,10 +380,9 @@ def _near(found: NormalEquations, common: Float[Tensor, " taps"]) -> Float[Tenso
     return common + left.solve(FILTER_RIDGE)
 
 
-def _start_curve(knee: nn.Conv1d, curve: nn.Conv1d) -> None:
+def _start_curve(knee: Pointwise, curve: Pointwise) -> None:
     """Begin with curves that rise with the level, from one knee on or another."""
     width = knee.out_channels
-    assert knee.bias is not None
     levels = torch.linspace(*KNEES_DB, width) * (LEVEL_SCALE * math.log(10.0) / 10.0)
     with torch.no_grad():
         knee.weight.fill_(KNEE_SHARPNESS)
@@ -395,8 +391,7 @@ def _start_curve(knee: nn.Conv1d, curve: nn.Conv1d) -> None:
     _zero_bias(curve)
 
 
-def _zero_bias(layer: nn.Conv1d) -> None:
-    assert layer.bias is not None
+def _zero_bias(layer: Pointwise) -> None:
     nn.init.zeros_(layer.bias)
 
 

@@ -9,16 +9,23 @@ from torch import Tensor, nn
 from audiform.dsp.convolve import convolve
 from audiform.nn.causal_convolution import SHORT_BLOCK
 
+#: Weights are taps divided by this: an optimiser that moves every weight by as much as the others'
+#: would otherwise drown a fitted filter in noise.
+TAP_UNIT = 0.03
+
 
 class SettableFilter(nn.Module):
-    """``taps`` of the filter, plus ``shapes`` (as many as asked for), each times a setting."""
+    """``taps`` of the filter, plus ``shapes`` (as many as asked for), each times a setting.
+
+    Both in units of :data:`TAP_UNIT`.
+    """
 
     def __init__(self, num_taps: int, num_shapes: int) -> None:
         super().__init__()
         self.taps = nn.Parameter(torch.zeros(num_taps))
         self.shapes = nn.Parameter(torch.randn(num_shapes, num_taps) / num_taps)
         with torch.no_grad():
-            self.taps[0] = 1.0  # it starts as a wire
+            self.taps[0] = 1.0 / TAP_UNIT  # it starts as a wire
 
     def neutral(self) -> Float[Tensor, " shape"]:
         """Return the settings that leave ``taps`` alone."""
@@ -32,7 +39,7 @@ class SettableFilter(nn.Module):
     ) -> tuple[Float[Tensor, "batch 1 time"], Float[Tensor, "batch 1 past"]]:
         """Return the filtered block, and the past of the next one."""
         length, count = x.shape[-1], len(self.taps)
-        taps = self.taps + settings[..., 0] @ self.shapes
+        taps = TAP_UNIT * (self.taps + settings[..., 0] @ self.shapes)
         known = torch.cat([past, x], dim=-1)
         kept = known[..., length:]
         if torch.is_grad_enabled() or length > SHORT_BLOCK:
@@ -46,6 +53,7 @@ class SettableFilter(nn.Module):
     @torch.no_grad()
     def start(self, filters: Float[Tensor, "setting taps"]) -> None:
         """Begin with the mean of ``filters``, and their principal differences as shapes."""
+        filters = filters / TAP_UNIT
         mean = filters.mean(dim=0)
         self.taps.copy_(mean)
         _, strengths, directions = torch.linalg.svd(filters - mean, full_matrices=False)
@@ -64,6 +72,5 @@ class SettableFilter(nn.Module):
         """Return the settings that come closest to each of ``filters``."""
         if not len(self.shapes):
             return filters.new_zeros(len(filters), 0)
-        return torch.linalg.lstsq(
-            self.shapes.T.double(), (filters - self.taps).T.double()
-        ).solution.T.float()
+        wanted = (filters / TAP_UNIT - self.taps).T.double()
+        return torch.linalg.lstsq(self.shapes.T.double(), wanted).solution.T.float()

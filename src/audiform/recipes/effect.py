@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
 
@@ -38,7 +39,7 @@ from audiform.recipes.settings import with_settings
 from audiform.training.config import TrainingConfig
 from audiform.training.effect import EffectLossConfig, EffectObjective, EffectValidator
 from audiform.training.effect_scores import TakeScores, mean_scores, score_takes
-from audiform.training.folder import STATE_FILE, require_free
+from audiform.training.folder import require_free
 from audiform.training.loop import OnProgress, Task, Trained, train
 from audiform.training.result import write_trained
 from audiform.training.schedule import CosineSchedule
@@ -51,8 +52,11 @@ DEFAULT_ARCHITECTURE = "gain-tcn"
 
 #: What differs from the default settings, by architecture.
 OWN_SETTINGS: dict[str, dict[str, Any]] = {
-    "gain-tcn": {"training.learning_rate": 4e-3},
+    "gain-tcn": {"training.learning_rate": 3e-3},
 }
+
+#: What a run calls the weights that it begins with.
+FITTED = "start"
 
 #: The first fit sees at most so much sound of each setting.
 FITTED_SECONDS = 20.0
@@ -256,8 +260,9 @@ def run(
     network = _network(recipe, recordings, material)
     effect = cast(EffectModel, network)
     spec = effect.spec
-    if recipe.fit_start and isinstance(network, FitsStart) and not (output / STATE_FILE).exists():
+    if recipe.fit_start and isinstance(network, FitsStart):
         network.fit_start(material.dry, material.wet, material.knobs)
+    fitted = {name: value.clone() for name, value in network.state_dict().items()}
     segment = round(settings.segment_seconds * spec.sample_rate)
     examples = RecordedExamples(
         recordings.of("train"),
@@ -279,6 +284,7 @@ def run(
         resume=resume,
         on_progress=on_progress,
     )
+    trained = _better(trained, fitted, network, validator)
     return write_trained(
         trained,
         checkpoint or output / CHECKPOINT_FILE,
@@ -291,6 +297,18 @@ def run(
         licence=Licence(code="MIT"),
         scores=_scores(network, trained, recordings),
     )
+
+
+def _better(
+    trained: Trained, fitted: Mapping[str, Tensor], network: nn.Module, validator: EffectValidator
+) -> Trained:
+    """Return what was trained, or what it began with where that does better."""
+    network.load_state_dict(fitted)
+    network.eval()
+    scores = validator(network).scores
+    if trained.scores is not None and trained.scores["esr"] <= scores["esr"]:
+        return trained
+    return replace(trained, weights=dict(fitted), candidate=FITTED, scores=scores)
 
 
 def _network(recipe: EffectRun, recordings: Recordings, material: Material) -> Any:
@@ -364,6 +382,7 @@ def _described(recordings: Recordings) -> dict[str, Any]:
             "lag_samples": alignment.lag_samples,
             "moved_samples": alignment.moved_samples,
             "inverted": alignment.inverted,
+            "drift_samples": alignment.drift_samples,
             "turned": list(alignment.turned),
             "unclear": list(alignment.unclear),
         },
