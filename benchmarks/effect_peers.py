@@ -1,0 +1,226 @@
+"""What each learned effect makes of one set of recordings in equal time, next to its peers.
+
+python benchmarks/effect_peers.py DIR [--seconds 300] [--networks gain-tcn lstm-32] [--json FILE]
+python benchmarks/effect_peers.py --effect compressor --inputs FILE... [--settings 24] [...]
+
+DIR is any layout that ``audiform effect train`` reads; without recordings for validation the
+last ``--valid-share`` of each is held out and scored. With ``--effect`` the set is rendered:
+excerpts of the inputs at random settings, and for the score other excerpts at others. All
+networks see the same pairs through the same loss, Adam at each one's own rate falling to
+nothing, so many seconds of processor time on one core. MAC is per sample, of one channel; what
+knobs alone decide is not counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import measure
+import numpy as np
+import soundfile
+import torch
+
+from audiform.data.effect_recordings import (
+    RecordedExamples,
+    Recordings,
+    TakeReader,
+    read_recordings,
+)
+from audiform.effects import find_effect
+from audiform.knob import settings_to_network
+from audiform.models import MODELS
+from audiform.models.effect_tcn import EffectTCNConfig
+from audiform.models.nam_wavenet import NamWaveNetConfig
+from audiform.recipes.effect import FitsStart
+from audiform.training.effect import EffectLossConfig, EffectObjective
+from audiform.training.effect_scores import MODEL, mean_scores, score_takes
+
+#: Seconds of an excerpt of a rendered set, and of each setting that a start is fitted to.
+EXCERPT_SECONDS, FITTED_SECONDS = 5.0, 20.0
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A network, and how its users train it: rate of Adam, pieces of a batch, their length."""
+
+    architecture: str
+    options: dict[str, Any]
+    rate: float
+    batch_size: int
+    segment_samples: int
+
+
+def _shape(config: EffectTCNConfig | NamWaveNetConfig) -> dict[str, Any]:
+    return config.model_dump(exclude={"knobs", "sample_rate"})
+
+
+PEERS = {
+    "gain-tcn": Peer("gain-tcn", {"look_back_seconds": 0.1}, 4e-3, 8, 8192),
+    "lstm-32": Peer("effect-rnn", {"hidden_channels": 32}, 5e-3, 32, 2048),
+    "lstm-40": Peer("effect-rnn", {"hidden_channels": 40}, 5e-3, 32, 2048),
+    "tcn-300": Peer("effect-tcn", _shape(EffectTCNConfig.published(300)), 3e-3, 4, 16384),
+    "wavenet": Peer("nam-wavenet", _shape(NamWaveNetConfig.published("standard")), 4e-3, 8, 8192),
+    "a2-lite": Peer("nam-wavenet", _shape(NamWaveNetConfig.published("a2-lite")), 4e-3, 8, 8192),
+}
+
+
+def render(effect: str, inputs: list[Path], folder: Path, *, settings: int) -> None:
+    """Write excerpts of ``inputs`` through an effect, a quarter as many again for the score."""
+    chosen, rng = find_effect(effect), np.random.default_rng(0)
+    names = [knob.name for knob in chosen.knobs]
+    ranges = [[knob.minimum, knob.maximum] for knob in chosen.knobs]
+    for split, count in (("Train", settings), ("Val", max(4, settings // 4))):
+        place = folder / split
+        place.mkdir(parents=True)
+        for number in range(count):
+            dry, rate = excerpt(inputs[number % len(inputs)], rng, late=split == "Val")
+            values = {
+                knob.name: float(f"{knob.from_network(rng.uniform(-0.5, 0.5)):.4g}")
+                for knob in chosen.knobs
+            }
+            wet = chosen.apply(torch.from_numpy(dry)[None], rate, **values)[0].numpy()
+            written = "__".join(f"{value:g}" for value in values.values())
+            soundfile.write(place / f"input_{number}_.wav", dry, rate, subtype="FLOAT")
+            target = place / f"target_{number}_{effect}__{written}.wav"
+            soundfile.write(target, wet, rate, subtype="FLOAT")
+    info = f"[effect]\nname = {effect}\nknob_names = {names}\nknob_ranges = {ranges}\n"
+    (folder / "effect_info.ini").write_text(info)
+
+
+def excerpt(path: Path, rng: np.random.Generator, *, late: bool) -> tuple[np.ndarray, int]:
+    """Return mono sound from the last third of a file, or from what is before it."""
+    info = soundfile.info(path)
+    length = round(EXCERPT_SECONDS * info.samplerate)
+    border = info.frames * 2 // 3
+    first, last = (border, info.frames - length) if late else (0, border - length)
+    start = int(rng.integers(first, max(first, last) + 1))
+    sound, rate = soundfile.read(path, length, start, dtype="float32", always_2d=True)
+    return sound.mean(axis=1), rate
+
+
+def build(peer: Peer, recordings: Recordings) -> Any:
+    """Return the network with its first weights, which least squares give where they can."""
+    entry = MODELS[peer.architecture]
+    torch.manual_seed(0)
+    given = {"knobs": recordings.knobs, "sample_rate": recordings.sample_rate}
+    network = entry.network(entry.config(**peer.options, **given))
+    if isinstance(network, FitsStart):
+        reader, takes = TakeReader(), recordings.of("train")
+        spans = [
+            (take, start, min(stop, start + round(FITTED_SECONDS * recordings.sample_rate)))
+            for take in takes
+            for start, stop in take.spans[:1]
+        ]
+        network.fit_start(
+            [reader.dry(*span) for span in spans],
+            [reader.wet(*span) for span in spans],
+            [settings_to_network(recordings.knobs, take.settings) for take, _, _ in spans],
+        )
+    return network
+
+
+def train(network: Any, peer: Peer, recordings: Recordings, *, seconds: float) -> int:
+    """Train for so much processor time; return the steps."""
+    spec = network.spec
+    examples = RecordedExamples(
+        recordings.of("train"),
+        recordings.knobs,
+        context_samples=spec.context_samples,
+        segment_samples=peer.segment_samples,
+        ahead_samples=spec.latency_samples,
+    )
+    objective = EffectObjective(EffectLossConfig())
+    optimizer = torch.optim.Adam(network.parameters(), lr=peer.rate)
+    network.train()
+    began, steps = time.process_time(), 0
+    while (share := (time.process_time() - began) / seconds) < 1:
+        for group in optimizer.param_groups:
+            group["lr"] = peer.rate * 0.5 * (1 + math.cos(math.pi * share))
+        drawn = [examples(steps * peer.batch_size + index) for index in range(peer.batch_size)]
+        batch = {name: torch.cat([piece[name] for piece in drawn]) for name in drawn[0]}
+        loss = objective(network, batch, torch.Generator())["loss"]
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        steps += 1
+    network.eval()
+    return steps
+
+
+def multiplications(network: torch.nn.Module) -> int:
+    """Return MAC per sample: each weight once, but for those that only knobs pass through."""
+    # A filter's shapes are what knobs add to its taps.
+    return sum(
+        parameter.numel()
+        for name, parameter in network.named_parameters()
+        if name.endswith("taps")
+        or (parameter.ndim > 1 and "from_" not in name and not name.endswith("shapes"))
+    )
+
+
+def shown(scores: dict[str, float | None]) -> str:
+    """Return ESR, ESR after pre-emphasis and gain-curve error as a cell."""
+    numbers = [scores[name] for name in ("esr", "esr_pre", "gain_error_db")]
+    return ", ".join("-" if number is None else f"{number:.4g}" for number in numbers)
+
+
+def arguments() -> argparse.Namespace:
+    """Return what was asked for."""
+    parser = measure.parser(__doc__)
+    parser.add_argument("data", type=Path, nargs="?")
+    parser.add_argument("--effect")
+    parser.add_argument("--inputs", type=Path, nargs="+", default=[])
+    parser.add_argument("--settings", type=int, default=24)
+    parser.add_argument("--seconds", type=float, default=300.0)
+    parser.add_argument("--valid-share", type=float, default=0.3)
+    parser.add_argument("--networks", nargs="+", choices=PEERS, default=list(PEERS))
+    found = parser.parse_args()
+    if (found.data is None) == (found.effect is None) or bool(found.effect) != bool(found.inputs):
+        parser.error("give DIR, or --effect and --inputs")
+    return found
+
+
+def main() -> None:
+    """Train every peer and print."""
+    asked = arguments()
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        data = asked.data
+        if data is None:
+            data = Path(folder) / "rendered"
+            render(asked.effect, asked.inputs, data, settings=asked.settings)
+        recordings = read_recordings(
+            data, cache_folder=Path(folder) / "cache", valid_share=asked.valid_share
+        )
+        rows: dict[str, str | float] = {"": "ESR, ESR-pre, gain-curve error in dB"}
+        for name in asked.networks:
+            peer = PEERS[name]
+            network = build(peer, recordings)
+            steps = train(network, peer, recordings, seconds=asked.seconds)
+            scores = mean_scores(
+                score_takes(
+                    network,
+                    recordings.of("valid"),
+                    recordings.of("train"),
+                    recordings.knobs,
+                    sample_rate=recordings.sample_rate,
+                )
+            )
+            rows |= {floor: shown(row) for floor, row in scores.items() if floor != MODEL}
+            weights = sum(parameter.numel() for parameter in network.parameters())
+            cost = f"{multiplications(network)} MAC, {weights} weights, {steps} steps"
+            rows[name] = f"{shown(scores[MODEL])}; {cost}"
+            # After each, so that what was measured is kept.
+            title = f"{asked.effect or data.name}, {asked.seconds:g} s each"
+            measure.report(title, rows, asked.json)
+
+
+if __name__ == "__main__":
+    main()
