@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from audiform.checkpoints.bag import Bag, read_bag
-from audiform.checkpoints.catalog import CATALOG, DEFAULT, RELEASED_FILES
+from audiform.checkpoints.catalog import CATALOG, EMBEDDED, RELEASED_FILES
 from audiform.errors import CheckpointError
 
 
@@ -19,7 +19,7 @@ def published_folder() -> Path:
 
 def test_the_catalogue_lists_the_published_bags_and_no_others():
     published = {path.stem: read_bag(path) for path in published_folder().glob("*.yaml")}
-    assert set(published) == set(CATALOG) - {DEFAULT}
+    assert set(published) == set(CATALOG) - set(EMBEDDED)
     for name, bag in published.items():
         entry = CATALOG[name]
         assert (
@@ -37,7 +37,7 @@ def test_the_catalogue_lists_the_published_files():
         assert file.file_name == f"{signature}-{file.sha256_prefix}.th"
         assert len(file.sha256_prefix) == 8
     for entry in CATALOG.values():
-        if entry.name != DEFAULT:
+        if entry.name not in EMBEDDED:
             assert entry.hub_repository == f"adefossez/{hf_repo_name(entry.name)}"
 
 

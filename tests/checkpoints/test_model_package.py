@@ -243,7 +243,9 @@ def test_a_released_file_in_the_cache_is_found(files, tmp_path, monkeypatch):
 
 def test_the_default_model(files, tmp_path, monkeypatch):
     folder, _ = files
-    monkeypatch.setattr(model_package, "_package_file", lambda: tmp_path / "default.safetensors")
+    monkeypatch.setattr(
+        model_package, "_package_file", lambda name: tmp_path / f"{name}.safetensors"
+    )
     with pytest.raises(CheckpointError, match="come with audiform are not there"):
         resolve("default")
     shutil.copy(folder / "ours.safetensors", tmp_path / "default.safetensors")

@@ -12,7 +12,10 @@ import soundfile
 import torch
 
 from audiform import Separator
-from audiform.checkpoints.file import build_model, read_checkpoint
+from audiform.checkpoints import list_models
+from audiform.checkpoints.catalog import PRETRAINED
+from audiform.checkpoints.file import build_model, read_checkpoint, read_header
+from audiform.checkpoints.model_package import embedded_path
 from audiform.data.track import AudioRef
 from audiform.errors import ConfigError, DataError
 from audiform.models import MODELS
@@ -186,6 +189,25 @@ def test_what_cannot_be_begun_with_is_told(pretrained) -> None:
 def test_a_pretrained_network_takes_nothing_apart(pretrained) -> None:
     with pytest.raises(ConfigError, match=r"pretrained.*--from"):
         Separator(pretrained)
+
+
+def test_the_released_weights_are_for_the_small_recipe() -> None:
+    """No run is begun: that would take the network at its full size through songs."""
+    path = embedded_path(PRETRAINED)
+    assert path.stat().st_size <= 4e6
+    header = read_header(path)
+    assert header.is_pretrained
+    assert "songs/ev_lithium" in header.training["data"]["valid"]
+    recipe = SEPARATION_RUNS["frame-primer-small"]()
+    begun = frame_network(
+        "frame-primer", recipe.network, StartConfig(checkpoint=PRETRAINED), seed=0
+    )
+    assert len(begun.fresh) == 2
+    assert begun.network.config == recipe.network
+    with pytest.raises(ConfigError, match=f"--from {PRETRAINED}"):
+        Separator(PRETRAINED)
+    entry = next(entry for entry in list_models() if entry.name == PRETRAINED)
+    assert entry.summary.startswith("pretrained")
 
 
 @pytest.mark.parametrize(

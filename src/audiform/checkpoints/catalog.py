@@ -14,11 +14,19 @@ from audiform.checkpoints.download import HubSource, Source, UrlSource
 from audiform.checkpoints.header import Licence
 
 #: What a model can require that this version has: architectures.
-SUPPORTED = frozenset({"band-split", "demucs", "hdemucs", "htdemucs"})
+SUPPORTED = frozenset({"band-split", "demucs", "frame-primer", "hdemucs", "htdemucs"})
 
-#: The name of the model that comes with the package, and its file in the package.
+#: The name of the model that separates where none is named.
 DEFAULT = "default"
-DEFAULT_FILE = "weights/default.safetensors"
+
+#: The name of weights to train on.
+PRETRAINED = "frame-primer-pretrained"
+
+#: Models that come with the package, and their files in it.
+EMBEDDED = {
+    DEFAULT: "weights/default.safetensors",
+    PRETRAINED: "weights/frame-primer-pretrained.safetensors",
+}
 
 _ROOT = "https://dl.fbaipublicfiles.com/demucs"
 
@@ -133,6 +141,18 @@ _ENTRIES = (
             code="MIT",
             weights="stated in the checkpoint: audiform models info default",
             data="stated in the checkpoint: audiform models info default",
+        ),
+    ),
+    CatalogEntry(
+        name=PRETRAINED,
+        summary="pretrained, separates nothing: `audiform train frame-primer-small --from` it",
+        members=(PRETRAINED,),
+        requires=("frame-primer",),
+        sources=(),
+        licence=Licence(
+            code="MIT",
+            weights="MIT: openly licensed songs, see NOTICE",
+            data="CC0 1.0: songs of Software-Entwicklungskit, a multitrack of mdn/webaudio-examples",
         ),
     ),
     CatalogEntry(

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 from audiform.checkpoints.bag import Bag, is_signature, read_bag
 from audiform.checkpoints.catalog import (
     CATALOG,
-    DEFAULT,
-    DEFAULT_FILE,
+    EMBEDDED,
     RELEASED_FILES,
     CatalogEntry,
     find_entry,
@@ -271,9 +270,9 @@ def convert(source: str | Path, target: str | Path, *, half: bool | None = None)
     )
 
 
-def default_path() -> Path:
-    """Return where the weights that come with the package are."""
-    path = _package_file()
+def embedded_path(name: str) -> Path:
+    """Return where weights that come with the package are."""
+    path = _package_file(name)
     if not path.is_file():
         raise CheckpointError(
             "the weights that come with audiform are not there; install the released package, or "
@@ -316,20 +315,20 @@ def _check_possible(entry: CatalogEntry) -> None:
             "audiform does not have yet; use htdemucs, htdemucs_ft or htdemucs_6s, or a newer "
             "audiform"
         )
-    if entry.name == DEFAULT:
-        default_path()
+    if entry.name in EMBEDDED:
+        embedded_path(entry.name)
 
 
-def _package_file() -> Path:
-    return Path(str(resources.files("audiform").joinpath(DEFAULT_FILE)))
+def _package_file(name: str) -> Path:
+    return Path(str(resources.files("audiform").joinpath(EMBEDDED[name])))
 
 
 def _from_catalog(
     entry: CatalogEntry, *, offline: bool, on_progress: OnProgress | None
 ) -> ModelPackage:
     def member(signature: str) -> Member:
-        if signature == DEFAULT:
-            return Member(signature, locate=default_path)
+        if signature in EMBEDDED:
+            return Member(signature, locate=lambda: embedded_path(signature))
 
         def locate() -> Path:
             return fetch(entry.sources_of(signature), offline=offline, on_progress=on_progress)
