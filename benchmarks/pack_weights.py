@@ -1,4 +1,4 @@
-"""Pack a checkpoint with equally many bits for every weight, for weights that travel with the package.
+"""Pack a checkpoint with equally many bits for every weight, so that it can travel.
 
 Norms, biases and other small tensors become float16. ``python benchmarks/pack_weights.py
 RUN/model.safetensors OUT.safetensors``; says how far a weight moves at most, in the range of its

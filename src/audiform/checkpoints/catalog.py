@@ -152,7 +152,7 @@ _ENTRIES = (
         licence=Licence(
             code="MIT",
             weights="MIT: openly licensed songs, see NOTICE",
-            data="CC0 1.0: songs of Software-Entwicklungskit, a multitrack of mdn/webaudio-examples",
+            data="CC0 1.0: songs of Software-Entwicklungskit, the mdn multitrack",
         ),
     ),
     CatalogEntry(
