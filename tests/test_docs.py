@@ -73,7 +73,7 @@ def test_every_command_and_flag_that_is_shown_exists() -> None:
         for line in re.findall(r"^audiform .*$", page.read_text(encoding="utf-8"), re.MULTILINE):
             words = line.partition("#")[0].split()[1:]
             command = commands[words[0]]
-            if words[0] in ("data", "effect", "models"):
+            if words[0] in ("bench", "data", "effect", "models"):
                 command = command.commands[words[1]]
             known = {name for parameter in command.params for name in parameter.opts}
             for word in words:

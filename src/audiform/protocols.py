@@ -161,6 +161,29 @@ class SeparationModel(Protocol):
         ...
 
 
+@runtime_checkable
+class Backend(Protocol):
+    """Runs the core of one model by some means, at some precision.
+
+    Called with the tensors that ``analyse`` gives, it returns what ``core`` would, in float32 on
+    the device of the inputs.
+    """
+
+    @property
+    def name(self) -> str:
+        """What runs the network."""
+        ...
+
+    @property
+    def precision(self) -> str:
+        """What it calculates in: fp32, bf16 or fp16."""
+        ...
+
+    def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """Run the network alone."""
+        ...
+
+
 @dataclass(frozen=True)
 class EffectSpec:
     """What a learned effect tells the engine and the trainer about itself.

@@ -7,11 +7,14 @@ import json
 import os
 import platform
 import sys
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from audiform.cli.exit_codes import SOME_FAILED
+
+if TYPE_CHECKING:
+    import torch
 
 _LIBRARIES = (
     "torch", "numpy", "av", "soundfile", "soxr", "safetensors", "huggingface-hub", "pydantic",
@@ -65,12 +68,25 @@ def _findings() -> dict[str, Any]:
         "system": platform.platform(),
         "cpu_threads": torch.get_num_threads(),
         "device": f"{device.device} ({device.reason})",
+        "backends": _backends(device.device),
         "libraries": versions,
         "formats": sorted(WRITERS),
         "default_model": default_model,
         "cache": str(cache),
         "problems": problems,
     }
+
+
+def _backends(device: torch.device) -> list[str]:
+    """Return what can run networks on this machine, and in which precisions."""
+    from audiform.inference.backends.openvino import has_openvino, openvino_precisions
+    from audiform.inference.backends.torch_eager import torch_precisions
+
+    found = [f"torch ({' '.join(torch_precisions(device))})"]
+    if has_openvino():
+        version = importlib.metadata.version("openvino")
+        found.append(f"openvino {version} ({' '.join(openvino_precisions())}, cpu)")
+    return found
 
 
 def _print(findings: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from audiform import __version__
-from audiform.cli import data, doctor, effect, evaluate, models, separate, train
+from audiform.cli import bench, data, doctor, effect, evaluate, models, separate, train
 
 app = typer.Typer(
     name="audiform",
@@ -24,6 +24,7 @@ app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.add_typer(data.app, name="data")
 app.add_typer(effect.app, name="effect")
+app.add_typer(bench.app, name="bench")
 app.command("doctor")(doctor.doctor)
 
 

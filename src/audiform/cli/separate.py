@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -51,6 +52,31 @@ class OtherMethodName(StrEnum):
     none = "none"
     add = "add"
     minus = "minus"
+
+
+class BackendName(StrEnum):
+    """See ``audiform.inference.backends.choice``."""
+
+    auto = "auto"
+    torch = "torch"
+    openvino = "openvino"
+
+
+class PrecisionName(StrEnum):
+    """See ``audiform.inference.backends.choice``."""
+
+    auto = "auto"
+    fp32 = "fp32"
+    bf16 = "bf16"
+    fp16 = "fp16"
+
+
+class QualityName(StrEnum):
+    """See ``audiform.inference.quality``."""
+
+    fast = "fast"
+    balanced = "balanced"
+    best = "best"
 
 
 class Compat(StrEnum):
@@ -158,11 +184,34 @@ def separate(
             help="auto, cpu, cuda, cuda:1 or mps. Default: the fastest present; one that is named "
             "and absent is an error."),
     ] = "auto",
+    backend: Annotated[
+        BackendName | None,
+        _in(_ENGINE, "--backend",
+            help="What runs the network: torch, openvino (an extra), or 'auto' (default): the "
+            "fastest here, found out once for each model."),
+    ] = None,
+    precision: Annotated[
+        PrecisionName | None,
+        _in(_ENGINE, "--precision",
+            help="What the network is calculated in: fp32, bf16, fp16, or 'auto' (default): the "
+            "fastest that stays 35 dB from fp32."),
+    ] = None,
+    quality: Annotated[
+        QualityName | None,
+        _in(_ENGINE, "--quality",
+            help="'fast': segments share less; 'balanced' (default); 'best': two passes, in fp32. "
+            "--overlap, --shifts and --precision go before it."),
+    ] = None,
+    max_memory: Annotated[
+        float | None,
+        _in(_ENGINE, "--max-memory", metavar="MB", min=1,
+            help="The most memory to hold; too little for one segment is an error."),
+    ] = None,
     shifts: Annotated[
         str | None,
         _in(_ENGINE, "--shifts", metavar="N|half",
             help="Average over N passes with the song delayed by up to 0.5 s, or over two whose "
-            "borders lie 'half' a segment apart: slower, a little better. Default: 0."),
+            "borders lie 'half' a segment apart: slower, a little better. Default: as --quality."),
     ] = None,
     seed: Annotated[
         int, _in(_ENGINE, "--seed", help="Seed of the delays of --shifts. Default: 0.")
@@ -199,7 +248,8 @@ def separate(
         Compat | None,
         _in(_RUN, "--compat",
             help="'demucs': its defaults where ours differ: htdemucs, 16 bits, the model's rate, "
-            "each stem rescaled, one shift (seeded), the mean of the mix in every stem."),
+            "each stem rescaled, one shift (seeded), the mean of the mix in every stem, torch in "
+            "fp32."),
     ] = None,
     as_json: Annotated[
         bool, _in(_RUN, "--json", help="Print a JSON line per file instead of text and bars.")
@@ -235,6 +285,9 @@ def separate(
         if overlap is None and compat:
             overlap = 0.25
 
+        from audiform.cli.allocator import keep_freed_memory
+
+        keep_freed_memory()
         from audiform.inference.separator import Separator
         from audiform.io import expand_inputs
 
@@ -256,7 +309,12 @@ def separate(
                     model, device=device, segment_seconds=segment, split=not no_split,
                     overlap=overlap, shifts=_shifts(shifts, compat), seed=seed,
                     batch_size=batch_size,
-                    num_workers=max(1, jobs), repo=repo, offline=offline,
+                    num_workers=max(1, jobs),
+                    backend=backend.value if backend else "torch" if compat else "auto",
+                    precision=precision.value if precision else None,
+                    quality=quality.value if quality else None if compat else "balanced",
+                    max_memory_mb=max_memory,
+                    repo=repo, offline=offline,
                     restore_offset=compat is not None, on_download=display.on_download,
                 )  # fmt: skip
                 if keep_vocal_free:
@@ -308,9 +366,9 @@ def _run(
     return failed
 
 
-def _shifts(asked: str | None, compat: Compat | None) -> int | Literal["half"]:
+def _shifts(asked: str | None, compat: Compat | None) -> int | Literal["half"] | None:
     if asked is None:
-        return 1 if compat else 0
+        return 1 if compat else None
     if asked == "half":
         return "half"
     if not asked.isdecimal():
@@ -359,6 +417,18 @@ def _print_models(repo: Path | None) -> None:
         print(entry.name)
 
 
+class _Remarks(logging.Handler):
+    """Prints what the library has to say on the way, on standard error."""
+
+    def __init__(self, console: Any) -> None:
+        super().__init__()
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one remark."""
+        self._console.print(record.getMessage(), markup=False)
+
+
 class _Display:
     """What people see: bars on standard error, a line per file on standard output.
 
@@ -388,14 +458,19 @@ class _Display:
         self._all: Any = None
         self._one: Any = None
         self._counts = {"done": 0, "skipped": 0, "failed": 0}
+        self._remarks = _Remarks(self._console)
 
     def __enter__(self) -> _Display:
         self._progress.start()
+        log = logging.getLogger("audiform.inference")
+        log.setLevel(logging.WARNING if self._json else logging.INFO)
+        log.addHandler(self._remarks)
         if self._num_files > 1:
             self._all = self._progress.add_task(f"{self._num_files} files", total=self._num_files)
         return self
 
     def __exit__(self, *_: object) -> None:
+        logging.getLogger("audiform.inference").removeHandler(self._remarks)
         self._progress.stop()
 
     def on_download(self, done: int, total: int | None) -> None:
@@ -412,6 +487,8 @@ class _Display:
         members = f" ({separator.num_members} networks)" if separator.num_members > 1 else ""
         device = separator.device
         self._console.print(f"{separator.name}{members} on {device.device} ({device.reason})")
+        for chosen in dict.fromkeys(map(str, separator.backends)):
+            self._console.print(f"run by {chosen}")
         if self._verbose:
             spec = separator.spec
             self._console.print(

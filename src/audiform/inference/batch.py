@@ -13,6 +13,7 @@ from typing import Any, Literal
 from audiform.errors import AudiformError, Cancelled, ConfigError
 from audiform.inference.engine import ProgressCallback
 from audiform.inference.file_job import OutputOptions, separate_file_to
+from audiform.inference.memory import peak_mb
 from audiform.inference.separator import Separator
 from audiform.io import InputFile, safe_name, unique_names
 
@@ -37,18 +38,23 @@ class Job:
 
 @dataclass(frozen=True)
 class JobResult:
-    """What became of a job; :meth:`record` gives it as plain values for a report."""
+    """What became of a job; :meth:`record` gives it as plain values for a report.
+
+    ``peak_memory_mb`` is the most that the process has held since it began.
+    """
 
     input: Path
     status: Status
     outputs: dict[str, Path] = field(default_factory=dict)
     model: str | None = None
     device: str | None = None
+    backends: tuple[str, ...] = ()
     sample_rate: int | None = None
     num_samples: int | None = None
     gains: dict[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     elapsed_seconds: float = 0.0
+    peak_memory_mb: float | None = None
     error: str | None = None
 
     @property
@@ -64,6 +70,7 @@ class JobResult:
         plain["input"] = str(self.input)
         plain["outputs"] = {name: str(path) for name, path in self.outputs.items()}
         plain["notes"] = list(self.notes)
+        plain["backends"] = list(self.backends)
         plain["duration_seconds"] = self.duration_seconds
         return plain
 
@@ -153,6 +160,7 @@ def _run(
         "input": job.input,
         "model": separator.name,
         "device": str(separator.device.device),
+        "backends": tuple(dict.fromkeys(map(str, separator.backends))),
     }
     try:
         written = separate_file_to(
@@ -174,6 +182,7 @@ def _run(
         num_samples=written.num_samples,
         gains=written.gains,
         notes=written.notes,
+        peak_memory_mb=peak_mb(),
         elapsed_seconds=time.perf_counter() - started,
         **common,
     )

@@ -16,8 +16,9 @@ from torch import Tensor
 
 from audiform.dsp.level import Normalisation
 from audiform.errors import DeviceError
+from audiform.inference.backends.torch_eager import TorchBackend
 from audiform.inference.windows import Window, WindowPlan
-from audiform.protocols import SeparationModel
+from audiform.protocols import Backend, SeparationModel
 
 #: Called with (samples done, samples to do or None); raise ``Cancelled`` from it to stop.
 ProgressCallback = Callable[[int, int | None], None]
@@ -27,7 +28,8 @@ class SegmentRunner:
     """Runs a model on batches of segments on its device, and on half of them when memory is short.
 
     ``batch_size`` segments are run at once, ``num_workers`` such batches side by side on the
-    CPU. Both change speed and memory, not the result.
+    CPU. Both change speed and memory, not the result. ``backend`` runs the model's core; without
+    one torch does, in float32.
     """
 
     def __init__(
@@ -35,11 +37,13 @@ class SegmentRunner:
         model: SeparationModel,
         *,
         device: torch.device,
+        backend: Backend | None = None,
         batch_size: int = 1,
         num_workers: int = 1,
     ) -> None:
         self.model = model
         self.device = device
+        self.backend: Backend = backend or TorchBackend(model, device=device)
         self.batch_size = batch_size
         self.num_workers = num_workers
 
@@ -65,7 +69,9 @@ class SegmentRunner:
         self, segments: Float[Tensor, "batch channels time"]
     ) -> Float[Tensor, "batch sources channels time"]:
         try:
-            return self.model(segments.to(self.device)).float().cpu()
+            analysis = self.model.analyse(self._to_device(segments))
+            outputs = self.backend(*analysis.inputs)
+            return self.model.synthesise(outputs, analysis).float().cpu()
         except torch.OutOfMemoryError as error:
             if len(segments) == 1:
                 raise DeviceError(
@@ -78,6 +84,12 @@ class SegmentRunner:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         return torch.cat([self._run(segments[:half]), self._run(segments[half:])])
+
+    def _to_device(self, segments: Tensor) -> Tensor:
+        if self.device.type != "cuda":
+            return segments.to(self.device)
+        # from pinned memory the copy runs while the device is still at work on what went before
+        return segments.pin_memory().to(self.device, non_blocking=True)
 
 
 def _batches_of_one_length(

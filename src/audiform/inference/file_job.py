@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from audiform.errors import ConfigError
+from audiform.inference.background import in_background
 from audiform.inference.clipping import ClipMode, check_clip_mode
 from audiform.inference.engine import ProgressCallback
 from audiform.inference.outputs import StemWriter, WrittenStems
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 
 #: Bit depth of what comes from a lossy file, unless told otherwise.
 DEFAULT_BIT_DEPTH = 16
+
+#: Finished stretches of stems that may wait to be encoded.
+BLOCKS_AHEAD = 1
 
 
 @dataclass(frozen=True)
@@ -114,7 +119,8 @@ def separate_file_to(
 ) -> WrittenStems:
     """Take one file apart into files, in constant memory; all of them appear, or none.
 
-    ``out`` is a folder, or a function from the name of an output to its path. Raises
+    ``out`` is a folder, or a function from the name of an output to its path. ``on_progress`` is
+    called from the thread that runs the network. Raises
     :class:`AudioError` for a file that cannot be read to its end or outputs that cannot be
     written, before the network runs wherever that can be known.
     """
@@ -142,12 +148,15 @@ def separate_file_to(
         clip_mode=options.clip_mode or ("none" if is_float else "common"),
         tags=track.info.tags if options.keep_tags else None,
     ) as writer:
-        for block in separator.blocks(
+        blocks = separator.blocks(
             track,
             scan,
             output_rate=rate,
             needed=selection.needed_sources,
             on_progress=on_progress,
-        ):
-            writer.write(selection.apply(block))
+        )
+        # the network works on the next segment while this one's stems are encoded
+        with closing(in_background(blocks, ahead=BLOCKS_AHEAD)) as finished:
+            for block in finished:
+                writer.write(selection.apply(block))
         return writer.commit()

@@ -13,13 +13,17 @@ from torch import Tensor, nn
 
 from audiform.audio import Audio
 from audiform.checkpoints import CheckpointHeader, Member, ModelPackage, resolve
+from audiform.checkpoints.checksum import sha256_of
 from audiform.dsp.level import Normalisation
 from audiform.errors import ConfigError
+from audiform.inference.backends.choice import BackendChooser, ChosenBackend, check_names
 from audiform.inference.device import ChosenDevice, choose_device
 from audiform.inference.engine import ProgressCallback, SegmentRunner, SegmentStream
 from audiform.inference.ensemble import StreamMean, shift_delays
 from audiform.inference.file_job import OutputOptions, separate_file_to
+from audiform.inference.memory import fit_into, gpu_batch_size
 from audiform.inference.pipeline import StemBlock, separate_blocks
+from audiform.inference.quality import find_quality
 from audiform.inference.scratch import ScratchFile
 from audiform.inference.stems import Stems
 from audiform.inference.track import (
@@ -34,13 +38,14 @@ from audiform.inference.vocal_free import keeping_vocal_free
 from audiform.inference.windows import WindowPlan, plan_windows
 from audiform.protocols import SeparationModel, SeparationSpec
 
-#: Segments run at once on a GPU unless told otherwise; halved when memory is short.
-GPU_BATCH_SIZE = 4
+#: Segments run at once on Apple's GPUs unless told otherwise; halved when memory is short.
+MPS_BATCH_SIZE = 4
 
 
 class _LoadedMember(NamedTuple):
     runner: SegmentRunner
     plan: WindowPlan
+    chosen: ChosenBackend
 
 
 class Separator:
@@ -53,10 +58,15 @@ class Separator:
     with the track delayed by up to half a second, drawn from ``seed``; ``shifts="half"`` over
     two, of which the second has its segments half a segment later. ``batch_size``
     segments run at once, ``num_workers`` such batches side by side; neither changes the
-    result. ``repo`` is a folder with checkpoints to look names up in; ``offline`` forbids
-    downloads. ``restore_offset`` adds the mean of the mixture to every stem, as Demucs does;
-    otherwise it is in none of them, and stems sum up. ``on_download`` is told bytes done and
-    bytes in all.
+    result. ``backend`` (torch, openvino, auto) runs the networks, in ``precision`` (fp32, bf16,
+    fp16, auto); torch in fp32 is the reference, and auto finds out what is fastest here and
+    at least 35 dB from it (:mod:`audiform.inference.backends.choice`). ``quality`` (fast,
+    balanced, best) stands for an overlap, shifts and a precision
+    (:mod:`audiform.inference.quality`), each of which can be given instead; None is the
+    reference. ``max_memory_mb`` is what the process may hold at most, on the CPU. ``repo`` is a
+    folder with checkpoints to look names up in; ``offline`` forbids downloads.
+    ``restore_offset`` adds the mean of the mixture to every stem, as Demucs does; otherwise it is
+    in none of them, and stems sum up. ``on_download`` is told bytes done and bytes in all.
 
     Raises :class:`CheckpointError`, :class:`DeviceError` and :class:`ConfigError`.
     """
@@ -69,10 +79,14 @@ class Separator:
         segment_seconds: float | None = None,
         split: bool = True,
         overlap: float | None = None,
-        shifts: int | Literal["half"] = 0,
+        shifts: int | Literal["half"] | None = None,
         seed: int = 0,
         batch_size: int | None = None,
         num_workers: int = 1,
+        backend: str = "torch",
+        precision: str | None = None,
+        quality: str | None = None,
+        max_memory_mb: float | None = None,
         repo: Path | None = None,
         offline: bool = False,
         restore_offset: bool = False,
@@ -82,6 +96,12 @@ class Separator:
             raise ConfigError(
                 f"batch size and workers must be 1 or more, got {batch_size} and {num_workers}"
             )
+        settings = find_quality(quality)
+        shifts = settings.shifts if shifts is None else shifts
+        self._join_share = settings.join_share
+        self._backend, self._precision = backend, precision or settings.precision
+        check_names(self._backend, self._precision)
+        self._max_memory_mb = max_memory_mb
         self.device: ChosenDevice = choose_device(device)
         self._members: tuple[Member | nn.Module, ...]
         self.weights: Sequence[Sequence[float]] | None = None
@@ -100,7 +120,7 @@ class Separator:
         self._segment_seconds = segment_seconds
         self._split = split
         self._overlap = overlap
-        self._batch_size = batch_size or (1 if self.device.device.type == "cpu" else GPU_BATCH_SIZE)
+        self._batch_size = batch_size
         self._num_workers = num_workers
         self._restore_offset = restore_offset
         self._keeps_vocal_free = False
@@ -156,17 +176,22 @@ class Separator:
         network = cast(SeparationModel, module.eval().to(self.device.device))
         own = network.spec
         self._check_kind(index, own)
-        return _LoadedMember(
-            runner=SegmentRunner(
-                network,
-                device=self.device.device,
-                batch_size=self._batch_size,
-                num_workers=self._num_workers,
-            ),
-            plan=plan_windows(
-                network, segment_samples=self._segment_samples(own), overlap=self._overlap
-            ),
+        plan = plan_windows(
+            network,
+            segment_samples=self._segment_samples(own),
+            overlap=self._overlap,
+            join_share=self._join_share,
         )
+        chosen = self._choose_backend(self._members[index], network, plan)
+        runner = SegmentRunner(
+            network,
+            device=self.device.device,
+            backend=chosen.backend,
+            batch_size=self._batch_size or 1,
+            num_workers=self._num_workers,
+        )
+        self._size(runner, plan.history_samples)
+        return _LoadedMember(runner, plan, chosen)
 
     def keep_vocal_free(self) -> None:
         """From now on leave stretches in which nobody sings as they are in the mixture.
@@ -178,6 +203,37 @@ class Separator:
         for index, member in list(self._loaded.items()):
             network = cast(nn.Module, member.runner.model)
             self._loaded[index] = self._ready(index, keeping_vocal_free(network, name=self.name))
+    def _choose_backend(
+        self, source: Member | nn.Module, network: SeparationModel, plan: WindowPlan
+    ) -> ChosenBackend:
+        """Return what runs the network; what was found for a checkpoint is kept for it."""
+        is_free = "auto" in (self._backend, self._precision) or self._backend == "openvino"
+        identity = sha256_of(source.path) if is_free and isinstance(source, Member) else None
+        if identity is not None and self._keeps_vocal_free:
+            identity += " keeping vocal-free stretches"
+        return BackendChooser(
+            network,
+            device=self.device.device,
+            segment_samples=plan.history_samples,
+            backend=self._backend,
+            precision=self._precision,
+            identity=identity,
+            num_workers=self._num_workers,
+        ).choose()
+
+    def _size(self, runner: SegmentRunner, segment_samples: int) -> None:
+        """Set how many segments are run at once, where memory has a say in it."""
+        if self._batch_size is None and self.device.device.type == "cuda":
+            runner.batch_size = gpu_batch_size(runner, segment_samples=segment_samples)
+        elif self._batch_size is None and self.device.device.type == "mps":
+            runner.batch_size = MPS_BATCH_SIZE
+        if self._max_memory_mb is not None:
+            fit_into(self._max_memory_mb, runner, segment_samples=segment_samples)
+
+    @property
+    def backends(self) -> tuple[ChosenBackend, ...]:
+        """What runs the networks that are loaded so far, and why."""
+        return tuple(member.chosen for _, member in sorted(self._loaded.items()))
 
     def _check_kind(self, index: int, own: SeparationSpec) -> None:
         """Refuse a member that is of another kind than those that are loaded."""

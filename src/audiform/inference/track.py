@@ -14,11 +14,15 @@ from jaxtyping import Float32
 from audiform.audio import Audio
 from audiform.dsp.level import Normalisation
 from audiform.errors import AudioError
+from audiform.inference.background import in_background
 from audiform.io import AudioReader, StreamResampler, resampled_length
 from audiform.protocols import SeparationSpec
 
 #: Samples per block between reading, network and writing.
 BLOCK_SAMPLES = 1 << 16
+
+#: Blocks of a file that are decoded in advance.
+BLOCKS_AHEAD = 4
 
 Block = Float32[np.ndarray, "channels time"]
 
@@ -53,7 +57,10 @@ class FileTrack:
         self.num_channels = self.info.num_channels
 
     def blocks(self) -> Iterator[Block]:
-        """Read the file from its start."""
+        """Read the file from its start, a little ahead of who asks."""
+        yield from in_background(self._read(), ahead=BLOCKS_AHEAD)
+
+    def _read(self) -> Iterator[Block]:
         with AudioReader(self.path, block_samples=BLOCK_SAMPLES) as reader:
             yield from reader
 

@@ -75,11 +75,13 @@ def plan_windows(
     *,
     segment_samples: int | None = None,
     overlap: float | None = None,
+    join_share: float = 1.0,
 ) -> WindowPlan:
     """Plan windows for ``model``, with its own segment and join unless told otherwise.
 
     ``overlap`` (a share of the segment, in [0, 1)) replaces the join of any model by weighted
-    overlap-add. Raises :class:`ConfigError` for a segment that the model cannot take, or an
+    overlap-add. Without it ``join_share`` in (0, 1] is how much of the model's own overlap or
+    context is used. Raises :class:`ConfigError` for a segment that the model cannot take, or an
     overlap out of range.
     """
     spec = model.spec
@@ -92,10 +94,16 @@ def plan_windows(
             f"trained on {spec.segment_samples / spec.sample_rate:g} s and cannot take more; "
             "choose a shorter one or leave it out"
         )
-    join = spec.join if overlap is None else OverlapAdd(overlap)
+    join = _lessened(spec.join, join_share) if overlap is None else OverlapAdd(overlap)
     if isinstance(join, OverlapAdd):
         return _overlap_add(model, join, segment)
     return _centre_crop(join, segment)
+
+
+def _lessened(join: OverlapAdd | CentreCrop, share: float) -> OverlapAdd | CentreCrop:
+    if isinstance(join, OverlapAdd):
+        return OverlapAdd(share * join.overlap)
+    return CentreCrop(round(share * join.context_samples), join.fade_samples)
 
 
 def _overlap_add(model: SeparationModel, join: OverlapAdd, segment: int) -> WindowPlan:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import torch
+import torch.nn.functional as F
+from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -58,6 +61,83 @@ class ResidualBranches(nn.Module):
         self, features: Float[Tensor, "batch channels time"]
     ) -> Float[Tensor, "batch channels time"]:
         """Add each branch to ``features`` in turn."""
+        if can_fold(features):
+            return self.on_rows(features.unsqueeze(2)).squeeze(2)
         for branch in self.branches:
             features = features + branch(features)
         return features
+
+    def on_rows(
+        self, features: Float[Tensor, "batch channels row time"]
+    ) -> Float[Tensor, "batch channels row time"]:
+        """Add the branches along time in each row alone, with few passes over large tensors.
+
+        The same numbers as :meth:`forward` row by row, without moving the rows about; for
+        inference.
+        """
+        for branch in self.branches:
+            narrow, norm, activation, *sequence_layers, widen, wide_norm, _, gain = branch  # type: ignore[misc]
+            hidden = F.conv2d(
+                features, narrow.weight[:, :, None], narrow.bias,
+                padding=(0, *narrow.padding), dilation=(1, *narrow.dilation),
+            )  # fmt: skip
+            rows = rearrange(hidden, "batch hidden row time -> (batch row) hidden time")
+            for layer in (norm, activation, *sequence_layers):
+                rows = layer(rows)
+            inputs, weight, bias = _fold_norm(rows, widen, wide_norm, gain)
+            wide = F.conv2d(
+                rearrange(
+                    inputs, "(batch row) hidden time -> batch hidden row time",
+                    batch=len(features),
+                ),
+                weight[:, :, None, None],
+                bias,
+            )  # fmt: skip
+            features = features + F.glu(wide, dim=1)
+        return features
+
+
+def can_fold(features: Tensor) -> bool:
+    """Tell whether :meth:`ResidualBranches.on_rows` is for these: torch's inference on a CPU.
+
+    What is traced for another program stays plain: OpenVINO made NaN of the folded form.
+    """
+    if torch.is_grad_enabled() or torch.jit.is_tracing():
+        return False
+    return features.device.type == "cpu"
+
+
+def _fold_norm(
+    rows: Float[Tensor, "row hidden time"],
+    widen: nn.Conv1d,
+    norm: nn.GroupNorm,
+    gain: LayerScale,
+) -> tuple[
+    Float[Tensor, "row hidden+2 time"], Float[Tensor, "wide hidden+2"], Float[Tensor, " wide"]
+]:
+    """Return inputs, weight and bias of one 1x1 convolution: widen, norm, gain before the gate.
+
+    The mean and the variance of what ``widen`` gives follow from those of its few inputs and
+    their combinations, so what it gives need not be read again: with m and v the mean and
+    variance of a row, ``(W h + b - m) / sqrt(v + eps) * g + c`` is linear in ``h / sqrt(v + eps)``,
+    ``1 / sqrt(v + eps)`` and ``m / sqrt(v + eps)``, which become the inputs.
+    """
+    assert widen.bias is not None
+    mixing, offset = widen.weight.squeeze(-1), widen.bias
+    means = rows.mean(dim=-1, keepdim=True)
+    # a triangle of few rows has the norm of all of them; a sum of squares is not below zero, in
+    # half precision neither
+    triangle = torch.linalg.qr(mixing, mode="r").R
+    spread = (triangle @ (rows - means)).square().sum(dim=(1, 2)) / (len(offset) * rows.shape[-1])
+    wide_means = means.squeeze(-1) @ mixing.t() + offset
+    mean = wide_means.mean(dim=1)
+    variance = spread + (wide_means - mean[:, None]).square().mean(dim=1)
+    scale = (variance + norm.eps).rsqrt()
+    constants = torch.stack([scale, mean * scale], dim=1)[..., None]
+    inputs = torch.cat(
+        [rows * scale[:, None, None], constants.expand(-1, -1, rows.shape[-1])], dim=1
+    )
+    gains = torch.cat([gain.gain, torch.ones_like(gain.gain)])  # the second half is the gate
+    level = norm.weight * gains
+    weight = torch.cat([mixing, offset[:, None], -torch.ones_like(offset)[:, None]], dim=1)
+    return inputs, level[:, None] * weight, norm.bias * gains

@@ -16,7 +16,8 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from audiform.nn.residual_branch import ResidualBranches
+from audiform.nn.residual_branch import ResidualBranches, can_fold
+from audiform.nn.transposed_convolution import raise_level
 
 
 @dataclass(frozen=True)
@@ -172,7 +173,7 @@ class UNetDecoderLayer(nn.Module):
         self, features: Float[Tensor, "batch channels ..."], length: int
     ) -> Float[Tensor, ...]:
         """Take mixed features one level up, to ``length`` bins or samples."""
-        features = self.convolution_norm(self.convolution(features))
+        features = self.convolution_norm(raise_level(self.convolution, features))
         axis = -2 if self.shape.over_frequency else -1
         features = features.narrow(axis, self.shape.padding, length)
         return features if self.outermost else self.shape.activation(features)
@@ -191,7 +192,7 @@ class UNetUpsampling(nn.Module):
         self, features: Float[Tensor, "batch channels time"], length: int
     ) -> Float[Tensor, "batch channels_out {length}"]:
         """Go one level up, to ``length`` samples."""
-        features = self.convolution_norm(self.convolution(features))
+        features = self.convolution_norm(raise_level(self.convolution, features))
         return self.shape.activation(features.narrow(-1, self.shape.padding, length))
 
 
@@ -202,6 +203,8 @@ def along_time(layer: nn.Module, features: Tensor) -> Tensor:
     """
     if features.ndim == 3 or isinstance(layer, nn.Identity):
         return layer(features)
+    if isinstance(layer, ResidualBranches) and can_fold(features):
+        return layer.on_rows(features)
     batch = features.shape[0]
     rows = rearrange(features, "batch channel frequency time -> (batch frequency) channel time")
     return rearrange(

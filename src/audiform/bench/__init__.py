@@ -1,0 +1,1 @@
+"""Time, memory and equality of our programs against others', as whole processes."""
