@@ -37,7 +37,9 @@ def main() -> None:
             exact=options.exact,
             peer_calls_per_song=options.peer_call_per_file,
             python=options.python,
-            on_run=lambda who, run: print(f"{who} {run.seconds:.2f} s", flush=True),
+            on_run=lambda who, run: print(
+                f"{who} {run.seconds:.2f} s ({run.processor_seconds:.2f})", flush=True
+            ),
         )
     kind = "torch, fp32" if options.exact else "our choice"
     rows: dict[str, str | float] = dict(asdict(found))

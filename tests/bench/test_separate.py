@@ -27,7 +27,9 @@ def test_medians_peaks_and_distances_of_runs_in_turn(tmp_path, monkeypatch) -> N
         out = Path(command[command.index("-o") + 1])
         write_stem(out / "model" / "song" / "drums.wav", 0.51 if is_ours else 0.5)
         seconds = next(ours if is_ours else theirs)
-        return FinishedProcess(seconds=seconds, peak_mb=100 + seconds)
+        return FinishedProcess(
+            seconds=seconds, processor_seconds=2 * seconds, peak_mb=100 + seconds
+        )
 
     monkeypatch.setattr(separate, "run_process", run)
     monkeypatch.setattr(separate, "check_peer", lambda _: None)
@@ -38,6 +40,7 @@ def test_medians_peaks_and_distances_of_runs_in_turn(tmp_path, monkeypatch) -> N
     )
     assert order == [True, False, True, False, True, False, True]
     assert (found.our_seconds, found.their_seconds, found.speed_ratio) == (5.0, 10.0, 2.0)
+    assert (found.our_processor_seconds, found.their_processor_seconds) == (10.0, 20.0)
     assert (found.our_peak_mb, found.their_peak_mb) == (130.0, 120.0)
     assert found.error_norm == pytest.approx(0.02, rel=1e-4)
     assert found.largest_difference == pytest.approx(0.02, rel=1e-4)
@@ -50,7 +53,7 @@ def test_the_peer_once_for_each_song(tmp_path, monkeypatch) -> None:
         commands.append(command)
         out = Path(command[command.index("-o") + 1])
         write_stem(out / "model" / "a" / "drums.wav", 0.5)
-        return FinishedProcess(seconds=2.0, peak_mb=1.0)
+        return FinishedProcess(seconds=2.0, processor_seconds=3.0, peak_mb=1.0)
 
     monkeypatch.setattr(separate, "run_process", run)
     monkeypatch.setattr(separate, "check_peer", lambda _: None)
@@ -63,6 +66,7 @@ def test_the_peer_once_for_each_song(tmp_path, monkeypatch) -> None:
     )  # fmt: skip
     assert [sum(str(song) in command for song in songs) for command in commands] == [2, 1, 1, 2]
     assert (found.their_seconds, found.our_seconds) == (4.0, 2.0)
+    assert (found.their_processor_seconds, found.our_processor_seconds) == (6.0, 3.0)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the stand-in is a shell script")

@@ -13,7 +13,7 @@ from audiform.checkpoints import write_checkpoint
 from audiform.errors import ConfigError
 from audiform.inference.backends import choice, cuda_graphs, openvino
 from audiform.inference.backends.choice import BackendChooser, signal_to_error_db
-from audiform.inference.backends.compiled_cache import CompiledCache
+from audiform.inference.backends.compiled_cache import DIGEST_BYTES, CompiledCache
 from audiform.inference.backends.excerpt import music
 from audiform.inference.backends.torch_eager import TorchBackend
 from audiform.inference.separator import Separator
@@ -92,7 +92,8 @@ def test_other_lengths_go_through_torch(cache) -> None:
 
 
 @needs_openvino
-def test_a_network_is_converted_once(network, cache, monkeypatch) -> None:
+def test_a_network_is_converted_once(cache, monkeypatch) -> None:
+    network = ShareModel(segment_samples=1000)
     inputs = network.analyse(excerpt(network)).inputs
     make = lambda **more: openvino.OpenVinoBackend(  # noqa: E731
         network, inputs, precision="fp32", cache=cache, **more
@@ -104,7 +105,8 @@ def test_a_network_is_converted_once(network, cache, monkeypatch) -> None:
 
 @needs_openvino
 @pytest.mark.parametrize("damage", ["cut", "changed", "empty"])
-def test_a_damaged_file_is_made_again(network, cache, damage) -> None:
+def test_a_damaged_file_is_made_again(cache, damage) -> None:
+    network = ShareModel(segment_samples=1000)
     inputs = network.analyse(excerpt(network)).inputs
     make = lambda: openvino.OpenVinoBackend(  # noqa: E731
         network, inputs, precision="fp32", cache=cache, identity="weights"
@@ -288,6 +290,6 @@ def test_a_network_that_cannot_be_captured_runs_without(monkeypatch, caplog) -> 
 
 def test_a_choice_is_plain_json(network, cache) -> None:
     chooser(network, cache).choose()
-    kept = [path.read_bytes()[32:] for path in cache.folder.iterdir()]
+    kept = [path.read_bytes()[DIGEST_BYTES:] for path in cache.folder.iterdir()]
     verdicts = [json.loads(content) for content in kept if content.startswith(b"{")]
     assert len(verdicts) == 1 and set(verdicts[0]) == {"backend", "precision", "reason"}

@@ -17,9 +17,14 @@ SHOWN_LINES = 12
 
 @dataclass(frozen=True)
 class FinishedProcess:
-    """A command that ended well: seconds from its start to its end, megabytes at its peak."""
+    """A command that ended well: seconds from its start to its end, megabytes at its peak.
+
+    ``processor_seconds`` are those of all its threads, which other work on the machine distorts
+    less.
+    """
 
     seconds: float
+    processor_seconds: float
     peak_mb: float
 
 
@@ -40,4 +45,8 @@ def run_process(command: Sequence[str]) -> FinishedProcess:
             f"{' '.join(command)} ended with {process.returncode}; its last words:\n{last}"
         )
     kilobytes = usage.ru_maxrss / (1024 if sys.platform == "darwin" else 1)
-    return FinishedProcess(seconds=seconds, peak_mb=kilobytes / 1024)
+    return FinishedProcess(
+        seconds=seconds,
+        processor_seconds=usage.ru_utime + usage.ru_stime,
+        peak_mb=kilobytes / 1024,
+    )

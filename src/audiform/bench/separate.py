@@ -39,6 +39,8 @@ class Comparison:
     our_seconds: float
     their_seconds: float
     speed_ratio: float
+    our_processor_seconds: float
+    their_processor_seconds: float
     our_peak_mb: float
     their_peak_mb: float
     error_norm: float
@@ -81,6 +83,9 @@ def compare_with_demucs(
             if on_run is not None:
                 on_run(who, done)
     seconds = {who: statistics.median(r.seconds for r in runs) for who, runs in timings.items()}
+    processor = {
+        who: statistics.median(r.processor_seconds for r in runs) for who, runs in timings.items()
+    }
     peaks = {who: max(r.peak_mb for r in runs) for who, runs in timings.items()}
     error, largest = _distance(folder / "theirs" / model, folder / "ours" / model)
     return Comparison(
@@ -89,6 +94,8 @@ def compare_with_demucs(
         our_seconds=seconds["ours"],
         their_seconds=seconds["theirs"],
         speed_ratio=seconds["theirs"] / seconds["ours"],
+        our_processor_seconds=processor["ours"],
+        their_processor_seconds=processor["theirs"],
         our_peak_mb=peaks["ours"],
         their_peak_mb=peaks["theirs"],
         error_norm=error,
@@ -144,7 +151,9 @@ def write_song(path: Path, *, seconds: float, sample_rate: int = 44100) -> Path:
 
 def _together(runs: Sequence[FinishedProcess]) -> FinishedProcess:
     return FinishedProcess(
-        seconds=sum(run.seconds for run in runs), peak_mb=max(run.peak_mb for run in runs)
+        seconds=sum(run.seconds for run in runs),
+        processor_seconds=sum(run.processor_seconds for run in runs),
+        peak_mb=max(run.peak_mb for run in runs),
     )
 
 

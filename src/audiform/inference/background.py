@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from queue import Full, Queue
 from typing import Any, TypeVar
 
@@ -13,7 +13,7 @@ Item = TypeVar("Item")
 POLL_SECONDS = 0.1
 
 
-def in_background(items: Iterable[Item], *, ahead: int) -> Iterator[Item]:
+def in_background(items: Iterable[Item], *, ahead: int) -> Generator[Item, None, None]:
     """Yield ``items`` in order, made by another thread, at most ``ahead`` of them in advance.
 
     What they raise is raised here. Leaving early stops the thread after the item it is at.

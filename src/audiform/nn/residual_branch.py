@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from einops import rearrange
@@ -76,7 +78,8 @@ class ResidualBranches(nn.Module):
         inference.
         """
         for branch in self.branches:
-            narrow, norm, activation, *sequence_layers, widen, wide_norm, _, gain = branch  # type: ignore[misc]
+            layers: list[Any] = list(branch)  # type: ignore[call-overload]
+            narrow, norm, activation, *sequence_layers, widen, wide_norm, _, gain = layers
             hidden = F.conv2d(
                 features, narrow.weight[:, :, None], narrow.bias,
                 padding=(0, *narrow.padding), dilation=(1, *narrow.dilation),

@@ -154,7 +154,7 @@ class BackendChooser:
         if self._identity is None:
             return None
         kept = self._cache.read(self._verdict_key())
-        return None if kept is None else _Verdict(**json.loads(kept.tobytes()))
+        return None if kept is None else _Verdict(**json.loads(kept))
 
     def _verdict_key(self) -> str:
         return f"verdict {self._identity} {self._wanted} {self._segment_samples}"

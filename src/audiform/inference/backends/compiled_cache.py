@@ -11,9 +11,6 @@ import os
 import tempfile
 from pathlib import Path
 
-import numpy as np
-from jaxtyping import UInt8
-
 from audiform.checkpoints import cache_folder
 
 DIGEST_BYTES = 32
@@ -25,17 +22,14 @@ class CompiledCache:
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder or cache_folder() / "compiled"
 
-    def read(self, key: str) -> UInt8[np.ndarray, " bytes"] | None:
-        """Return what was kept under ``key``; None if there is nothing, or it is damaged.
-
-        The bytes stay on disk and are mapped into memory.
-        """
+    def read(self, key: str) -> bytes | None:
+        """Return what was kept under ``key``; None if there is nothing, or it is damaged."""
         try:
-            data = np.memmap(self.path(key), dtype=np.uint8, mode="r")
-        except (OSError, ValueError):  # an empty file cannot be mapped
+            data = self.path(key).read_bytes()
+        except OSError:
             return None
         digest, content = data[:DIGEST_BYTES], data[DIGEST_BYTES:]
-        return content if hashlib.sha256(content.data).digest() == digest.tobytes() else None
+        return content if hashlib.sha256(content).digest() == digest else None
 
     def write(self, key: str, content: bytes) -> bool:
         """Keep ``content``; False where the folder cannot be written, or the disk is full."""

@@ -168,8 +168,8 @@ def _from_cache(
     if content is None:
         return None
     try:
-        blob = _library().Tensor(content, shared_memory=True)
-        return _runtime().import_model(blob, "CPU", settings)
+        # bytes are copied: of a tensor that shares them the network would go on reading
+        return _runtime().import_model(content, "CPU", settings)
     except Exception as error:  # OpenVINO raises RuntimeError and its kin without promise
         log.warning("the prepared network in %s cannot be used, preparing it again: %s",
                     cache.path(key), error)  # fmt: skip
