@@ -203,6 +203,7 @@ class Separator:
         for index, member in list(self._loaded.items()):
             network = cast(nn.Module, member.runner.model)
             self._loaded[index] = self._ready(index, keeping_vocal_free(network, name=self.name))
+
     def _choose_backend(
         self, source: Member | nn.Module, network: SeparationModel, plan: WindowPlan
     ) -> ChosenBackend:
