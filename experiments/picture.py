@@ -14,18 +14,19 @@ LEFT, RIGHT, TOP, BOTTOM = 64, 250, 44, 52
 #: Told apart by people who see no red or green (M. Okabe and K. Ito).
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 
-#: Values at ends of the axes are the outermost of these times a power of ten.
+#: Ticks are apart by one of these times a power of ten, and values extend over so many at most.
 STEPS = (1, 2, 2.5, 5, 10)
-TICKS = 5
+TICKS = 6
 
 
 @dataclass(frozen=True)
 class Axis:
-    """A quantity, and the piece of it that is shown."""
+    """A quantity, the piece of it that is shown, and what lies between ticks."""
 
     name: str
     low: float
     high: float
+    step: float
 
     @classmethod
     def around(cls, name: str, values: Sequence[float]) -> Axis:
@@ -33,7 +34,7 @@ class Axis:
         low, high = min(values), max(values)
         step = tick_step(high - low or abs(high) or 1.0)
         first, last = math.floor(low / step), math.ceil(high / step)
-        return cls(name, step * first, step * max(last, first + 1))
+        return cls(name, step * first, step * max(last, first + 1), step)
 
     def share(self, value: float) -> float:
         """Return where ``value`` lies between the ends, in [0, 1] inside."""
@@ -41,9 +42,8 @@ class Axis:
 
     def ticks(self) -> list[float]:
         """Return round values from end to end."""
-        step = tick_step(self.high - self.low)
-        count = round((self.high - self.low) / step)
-        return [self.low + index * step for index in range(count + 1)]
+        count = round((self.high - self.low) / self.step)
+        return [self.low + index * self.step for index in range(count + 1)]
 
 
 def tick_step(extent: float) -> float:
@@ -61,7 +61,7 @@ def draw_curves(
     y_name: str,
 ) -> str:
     """Return a picture of ``curves``: by name, a list of values at ``places`` for each seed."""
-    x_axis = Axis.around(x_name, places)
+    x_axis = Axis.around(x_name, [0, *places])
     every = [value for seeds in curves.values() for curve in seeds for value in curve]
     y_axis = Axis.around(y_name, every)
 

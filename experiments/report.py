@@ -62,7 +62,11 @@ def _arms(experiment: Experiment, runs: Runs, seeds: Sequence[int]) -> tuple[dic
         x_name="supervised steps",
         y_name="error on unheard pieces (no mask: 1)",
     )
-    return {label: _arm(of_arm) for label, of_arm in results.items()}, picture
+    arms = {
+        label: {"processor_seconds_per_step": runs.processor_seconds(of_arm[0].arm), **_arm(of_arm)}
+        for label, of_arm in results.items()
+    }
+    return arms, picture
 
 
 def _losses(run: RunResult) -> list[float]:
@@ -74,7 +78,7 @@ def _arm(of_arm: Sequence[RunResult]) -> dict[str, Any]:
     return {
         "arm": {"name": first.arm, **first.description["arm"]},
         "weights": first.weights,
-        "seconds_per_step": fmean(run.seconds_per_step for run in of_arm),
+        "clock_seconds_per_step": fmean(run.seconds_per_step for run in of_arm),
         "final": [{k: v for k, v in run.curve[-1].items() if k != "step"} for run in of_arm],
         "curves": [run.curve for run in of_arm],
         **({"pretraining": [run.pretraining for run in of_arm]} if first.pretraining else {}),
@@ -114,12 +118,16 @@ def as_table(found: Mapping[str, Any]) -> str:
     """Return Markdown: arms with their figures, then claims with what became of them."""
     trained = any("weights" in arm for arm in found["arms"].values())
     lines = [
-        f"| {'arm | weights | s a step' if trained else 'crops'} | error | vocals SDR, dB | "
+        f"| {'arm | weights | ms a step' if trained else 'crops'} | error | vocals SDR, dB | "
         "other song: error | SDR |",
         "|---" * (7 if trained else 5) + "|",
     ]
     for label, arm in found["arms"].items():
-        size = f"{arm['weights']:,} | {arm['seconds_per_step']:.2f} | " if trained else ""
+        size = (
+            f"{arm['weights']:,} | {1000 * arm['processor_seconds_per_step']:.0f} | "
+            if trained
+            else ""
+        )
         final = arm["final"]
         figures = [
             _span([run[score] for run in final], digits)

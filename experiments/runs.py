@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -35,9 +36,15 @@ Built = TypeVar("Built")
 #: Magnitudes are small numbers, and so would gradients be, beside the epsilon of Adam.
 ERROR_WEIGHT = 100.0
 
+#: Steps of which the quickest tells what an arm costs.
+TIMED_STEPS = 8
+
 
 class RunResult(BaseModel):
-    """What is kept of a run; ``curve`` has the scores by step, ``pretraining`` its losses."""
+    """What is kept of a run; ``curve`` has the scores by step, ``pretraining`` its losses.
+
+    ``seconds_per_step`` is by the clock, with whatever else the machine did.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -109,6 +116,21 @@ class Runs:
         network = ARMS[arm_name].build()
         network.load_state_dict(load_file(self._weights(arm_name, seed)))
         return network.eval()
+
+    def processor_seconds(self, arm_name: str) -> float:
+        """Return what a training step of an arm costs a processor: the least of a few."""
+        network = seeded(ARMS[arm_name].build, 0)
+        optimizer = torch.optim.AdamW(network.parameters(), lr=self.settings.learning_rate)
+        batch = Crops(self.songs.train, self.settings, seed=0)(0)
+        seconds = []
+        for _ in range(TIMED_STEPS):
+            started = time.process_time()
+            with sdpa_kernel(SDPBackend.MATH):
+                mask_error(network, batch, torch.Generator())["loss"].backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            seconds.append(time.process_time() - started)
+        return min(seconds)
 
     def _weights(self, name: str, seed: int) -> Path:
         return self.folder / f"{name}-{seed}.safetensors"
