@@ -40,6 +40,7 @@ class Arm(BaseModel):
       over these and halving frames as well as bins from level to level.
     - ``pretraining``: masked frames found again as magnitudes, or as codes of a codebook; with
       the next-segment task in both. None: from scratch.
+    - ``steps_factor``: times the steps of the others, for an arm whose steps cost less.
     - ``labelled_songs`` to train on with stems, all if None; pretraining has the mixtures of
       all songs but the one held out.
     """
@@ -50,6 +51,7 @@ class Arm(BaseModel):
     network: dict[str, Any] = {}
     convolutions: Literal["frame", "plane", "plane halving frames"] = "frame"
     pretraining: Literal["magnitudes", "codes"] | None = None
+    steps_factor: float = 1.0
     labelled_songs: int | None = None
 
     def build(self) -> FrameTransformer | FramePrimer:
@@ -90,6 +92,9 @@ ARMS: Mapping[str, Arm] = MappingProxyType(
         "primer": _primer(),
         "primer-kept": _primer(channel_factors=(1, 1, 1, 1)),
         "primer-stack-weights": _primer(form="stack", num_layers=4),
+        "primer-stack-steps": Arm(
+            system="frame-primer", network={"form": "stack", "num_layers": 4}, steps_factor=2.8
+        ),
         "primer-stack-time": _primer(form="stack", num_layers=10),
         "primer-magnitudes": _pretrained("magnitudes"),
         "primer-codes": _pretrained("codes"),

@@ -18,6 +18,9 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 STEPS = (1, 2, 2.5, 5, 10)
 TICKS = 6
 
+#: Places and values.
+Curve = Sequence[tuple[float, float]]
+
 
 @dataclass(frozen=True)
 class Axis:
@@ -54,24 +57,23 @@ def tick_step(extent: float) -> float:
 
 def draw_curves(
     title: str,
-    curves: Mapping[str, Sequence[Sequence[float]]],
+    curves: Mapping[str, Sequence[Curve]],
     *,
-    places: Sequence[float],
     x_name: str,
     y_name: str,
 ) -> str:
-    """Return a picture of ``curves``: by name, a list of values at ``places`` for each seed."""
-    x_axis = Axis.around(x_name, [0, *places])
-    every = [value for seeds in curves.values() for curve in seeds for value in curve]
-    y_axis = Axis.around(y_name, every)
+    """Return a picture of ``curves``: by name, one for each seed, all at the same places."""
+    every = [point for seeds in curves.values() for curve in seeds for point in curve]
+    x_axis = Axis.around(x_name, [0, *(place for place, _ in every)])
+    y_axis = Axis.around(y_name, [value for _, value in every])
 
     def point(place: float, value: float) -> str:
         x = LEFT + x_axis.share(place) * (WIDTH - LEFT - RIGHT)
         y = HEIGHT - BOTTOM - y_axis.share(value) * (HEIGHT - TOP - BOTTOM)
         return f"{x:.1f},{y:.1f}"
 
-    def line(values: Sequence[float], colour: str, style: str) -> str:
-        points = " ".join(point(*pair) for pair in zip(places, values, strict=True))
+    def line(curve: Curve, colour: str, style: str) -> str:
+        points = " ".join(point(*pair) for pair in curve)
         return f'<polyline points="{points}" fill="none" stroke="{colour}" {style}/>'
 
     parts = [_frame(title, x_axis, y_axis)]
@@ -79,8 +81,7 @@ def draw_curves(
     for (_, seeds), colour in coloured:
         parts += [line(curve, colour, 'stroke-width="1" opacity="0.45"') for curve in seeds]
     for (_, seeds), colour in coloured:
-        mean = [fmean(values) for values in zip(*seeds, strict=True)]
-        parts.append(line(mean, colour, 'stroke-width="2.8"'))
+        parts.append(line(mean_curve(seeds), colour, 'stroke-width="2.8"'))
     for row, ((name, _), colour) in enumerate(coloured):
         y = TOP + 14 + 22 * row
         x = WIDTH - RIGHT + 16
@@ -95,6 +96,13 @@ def draw_curves(
         + "\n".join(parts)
         + "\n</svg>\n"
     )
+
+
+def mean_curve(curves: Sequence[Curve]) -> Curve:
+    """Return the mean of curves at the same places."""
+    return [
+        (points[0][0], fmean(value for _, value in points)) for points in zip(*curves, strict=True)
+    ]
 
 
 def _frame(title: str, x_axis: Axis, y_axis: Axis) -> str:

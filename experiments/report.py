@@ -58,7 +58,6 @@ def _arms(experiment: Experiment, runs: Runs, seeds: Sequence[int]) -> tuple[dic
     picture = draw_curves(
         experiment.question,
         {label: [_losses(run) for run in of_arm] for label, of_arm in results.items()},
-        places=[point["step"] for point in next(iter(results.values()))[0].curve],
         x_name="supervised steps",
         y_name="error on unheard pieces (no mask: 1)",
     )
@@ -69,8 +68,8 @@ def _arms(experiment: Experiment, runs: Runs, seeds: Sequence[int]) -> tuple[dic
     return arms, picture
 
 
-def _losses(run: RunResult) -> list[float]:
-    return [point["loss"] for point in run.curve]
+def _losses(run: RunResult) -> list[tuple[float, float]]:
+    return [(point["step"], point["loss"]) for point in run.curve]
 
 
 def _arm(of_arm: Sequence[RunResult]) -> dict[str, Any]:
@@ -89,11 +88,15 @@ def _padding(
     experiment: PaddingExperiment, runs: Runs, seeds: Sequence[int]
 ) -> tuple[dict[str, Any], str]:
     scores, by_distance = run_in_ways(experiment, runs, seeds)
-    count = len(next(iter(by_distance.values()))[0])
     picture = draw_curves(
         experiment.question,
-        by_distance,
-        places=[BORDER_STEP * (index + 0.5) for index in range(count)],
+        {
+            way: [
+                [(BORDER_STEP * (index + 0.5), loss) for index, loss in enumerate(losses)]
+                for losses in of_way
+            ]
+            for way, of_way in by_distance.items()
+        },
         x_name="frames from the border of what is kept",
         y_name="error on unheard pieces (no mask: 1)",
     )

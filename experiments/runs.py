@@ -137,6 +137,7 @@ class Runs:
 
     def _train(self, arm_name: str, arm: Arm, seed: int, description: dict[str, Any]) -> RunResult:
         labelled = self.songs.train[: arm.labelled_songs]
+        steps = round(arm.steps_factor * self.settings.steps)
         crops = Crops(labelled, self.settings, seed=seed)
         pretrained = None if arm.pretraining is None else self._pretrained(arm, seed)
         network = seeded(arm.build, seed)
@@ -145,7 +146,7 @@ class Runs:
         log = self._fit(
             f"{arm_name}-{seed}",
             Task(network, mask_error, crops, self.unheard),
-            steps=self.settings.steps,
+            steps=steps,
             seed=seed,
         )
         save_aside(self._weights(arm_name, seed), network.state_dict())
@@ -154,8 +155,7 @@ class Runs:
             seed=seed,
             description=description,
             weights=sum(parameter.numel() for parameter in network.parameters()),
-            seconds_per_step=[line["seconds"] for line in log if "seconds" in line][-1]
-            / self.settings.steps,
+            seconds_per_step=[line["seconds"] for line in log if "seconds" in line][-1] / steps,
             curve=[
                 {"step": line["step"], **line["validation"]["network"]}
                 for line in log

@@ -49,7 +49,8 @@ EXPERIMENTS: Mapping[str, Experiment | PaddingExperiment] = MappingProxyType(
             arms={
                 "U-Net": "primer",
                 "stack, equal weights": "primer-stack-weights",
-                "stack, equal time": "primer-stack-time",
+                "stack, 2.5 times the weights": "primer-stack-time",
+                "stack, 2.8 times the steps": "primer-stack-steps",
             },
             claims=(
                 Claim(
@@ -58,9 +59,14 @@ EXPERIMENTS: Mapping[str, Experiment | PaddingExperiment] = MappingProxyType(
                     than="stack, equal weights",
                 ),
                 Claim(
-                    "the same at equal time",
+                    "the same at equal time, the stack larger",
                     better="U-Net",
-                    than="stack, equal time",
+                    than="stack, 2.5 times the weights",
+                ),
+                Claim(
+                    "the same at equal time, the stack trained for longer",
+                    better="U-Net",
+                    than="stack, 2.8 times the steps",
                 ),
             ),
         ),

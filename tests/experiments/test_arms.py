@@ -40,6 +40,7 @@ def test_an_arm_gives_masks_and_all_its_weights_a_gradient(name) -> None:
 
 def test_the_stack_of_equal_weights_has_as_many_as_the_unet() -> None:
     assert num_weights("primer-stack-weights") == pytest.approx(num_weights("primer"), rel=0.1)
+    assert num_weights("primer-stack-steps") == num_weights("primer-stack-weights")
 
 
 @pytest.mark.parametrize(

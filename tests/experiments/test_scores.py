@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import pytest
 import torch
 from experiments.padding import loss_by_distance
-from experiments.picture import Axis, draw_curves
+from experiments.picture import Axis, draw_curves, mean_curve
 from experiments.scores import (
     Masked,
     Unheard,
@@ -151,8 +151,12 @@ def test_an_axis_holds_its_values_between_round_ticks(values) -> None:
 
 
 def test_a_picture_has_a_line_for_each_seed_and_one_for_their_mean() -> None:
-    curves = {"a < b": [[1.0, 0.5], [0.9, 0.6]], "c": [[1.0, 0.8], [1.0, 0.7]]}
-    picture = draw_curves("Which?", curves, places=[0, 100], x_name="steps", y_name="error")
+    curves = {
+        "a < b": [[(0, 1.0), (100, 0.5)], [(0, 0.9), (100, 0.6)]],
+        "c": [[(50, 1.0), (70, 0.8)], [(50, 1.0), (70, 0.7)]],
+    }
+    assert mean_curve(curves["c"]) == [(50, 1.0), (70, 0.75)]
+    picture = draw_curves("Which?", curves, x_name="steps", y_name="error")
     root = ElementTree.fromstring(picture)
     assert len(root.findall("{*}polyline")) == 6
     texts = [text.text for text in root.iter("{http://www.w3.org/2000/svg}text")]
