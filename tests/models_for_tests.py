@@ -115,6 +115,10 @@ TINY_SIGNALTRAIN_ATTENTION = SignalTrainAttentionConfig(
     rank=8,
     token_channels=8,
     num_heads=2,
+    level_samples=16,
+    near_levels=24,
+    point_samples=4,
+    num_ramps=3,
 )
 TINY_GAIN_TCN = GainTCNConfig(
     knobs=KNOBS,

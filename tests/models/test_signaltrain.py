@@ -7,7 +7,6 @@ from pydantic import ValidationError
 
 from audiform.knob import Knob
 from audiform.models.signaltrain import SignalTrain, SignalTrainConfig
-from audiform.models.signaltrain_attention import SignalTrainAttentionConfig
 from tests.models_for_tests import KNOBS, TINY_SIGNALTRAIN
 
 PUBLISHED = SignalTrainConfig.published(knobs=KNOBS).model_copy(
@@ -124,5 +123,3 @@ def test_what_does_not_fit_is_refused() -> None:
         TINY_SIGNALTRAIN.model_validate(
             TINY_SIGNALTRAIN.model_dump() | {"chunk_samples": 40, "shrink_factor": 1, "n_fft": 30}
         )
-    with pytest.raises(ValidationError, match="near_frames 400 must lie between"):
-        SignalTrainAttentionConfig(near_frames=400)

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from audiform.knob import Knob
 from audiform.nn.chunked_effect import ChunkedEffect, ChunkFrames
 from audiform.nn.frame_autoencoder import FrameAutoencoder
+from audiform.nn.gain_curve import GainCurve
 from audiform.nn.learned_stft import LearnedSTFT, Transforms
 from audiform.nn.newest_attention import NewestBlock, age_code, near_and_far
 from audiform.nn.polar import from_polar, to_polar
@@ -41,7 +42,11 @@ class SignalTrainAttentionConfig(BaseModel):
       may be seconds long.
     - ``near_frames``: the newest frames, which are keys one by one and what the autoencoders
       see; ``far_group``: so many older ones make one key together.
-    - ``token_channels``, ``num_heads``, ``num_blocks``: of the attention.
+    - ``token_channels``, ``num_heads``, ``num_blocks``: of both attentions.
+    - ``level_samples``: so many samples make one token of levels; ``near_levels``: the newest of
+      them are keys one by one, older ones in groups of ``far_group``; ``point_samples``: the
+      gain is known at points so far apart; ``num_ramps``: see
+      :class:`~audiform.nn.gain_curve.LevelTokens`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -59,6 +64,10 @@ class SignalTrainAttentionConfig(BaseModel):
     token_channels: PositiveInt = 64
     num_heads: PositiveInt = 4
     num_blocks: PositiveInt = 2
+    level_samples: PositiveInt = 64
+    near_levels: PositiveInt = 128
+    point_samples: PositiveInt = 8
+    num_ramps: PositiveInt = 8
 
     @model_validator(mode="after")
     def _check(self) -> SignalTrainAttentionConfig:
@@ -79,7 +88,26 @@ class SignalTrainAttentionConfig(BaseModel):
                 f"{self.frames.output_frames} frames of the output and the "
                 f"{self.frames.num_frames} of the chunk"
             )
+        self._check_levels()
         return self
+
+    def _check_levels(self) -> None:
+        sizes = self.chunk_samples, self.frames.output_samples
+        if any(size % self.level_samples for size in sizes):
+            raise ValueError(
+                f"level_samples {self.level_samples} must divide the chunk of {sizes[0]} samples "
+                f"and its answer of {sizes[1]}"
+            )
+        if self.level_samples % self.point_samples:
+            raise ValueError(
+                f"point_samples {self.point_samples} must divide level_samples {self.level_samples}"
+            )
+        queries = self.frames.output_samples // self.level_samples + 1
+        if self.near_levels < queries:
+            raise ValueError(
+                f"near_levels {self.near_levels} must be at least {queries}, the tokens of the "
+                "answer and one more: raise near_levels or level_samples"
+            )
 
     @property
     def frames(self) -> ChunkFrames:
@@ -112,6 +140,8 @@ class FrameAttender(nn.Module):
         )
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, 2 * num_bins)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
 
     def forward(
         self, magnitude: Float[Tensor, "batch bin frame"], knobs: Float[Tensor, "batch knob"]
@@ -154,6 +184,19 @@ class SignalTrainAttention(ChunkedEffect):
             )
             for _ in range(2)
         )
+        nn.init.zeros_(self.magnitude_path.decode[-1].weight)
+        self.gain_curve = GainCurve(
+            config.token_channels,
+            output_samples=config.frames.output_samples,
+            token_samples=config.level_samples,
+            point_samples=config.point_samples,
+            num_ramps=config.num_ramps,
+            near_tokens=config.near_levels,
+            far_group=config.far_group,
+            num_heads=config.num_heads,
+            num_blocks=config.num_blocks,
+            num_knobs=len(config.knobs),
+        )
 
     def core(self, chunks: Tensor, knobs: Tensor) -> tuple[Tensor, ...]:
         """Return the wet end of each chunk, and the magnitudes of what was added to the dry one.
@@ -170,5 +213,6 @@ class SignalTrainAttention(ChunkedEffect):
         turn = turn + self.phase_path(phase[..., near], knobs)
         new_magnitude = gain * magnitude[..., used]
         added = self.stft.synthesise(*from_polar(new_magnitude, turn + phase[..., used]))
-        start = frames.context_samples
-        return chunks[:, start : start + frames.output_samples] + added, new_magnitude
+        heard = chunks[:, : frames.chunk_samples]
+        dry = heard[:, frames.context_samples :]
+        return self.gain_curve(heard, knobs) * (dry + added), new_magnitude

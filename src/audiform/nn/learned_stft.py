@@ -8,12 +8,13 @@ convolves all ``n_fft`` and drops the upper half.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 #: What is trained, and what the way back is made of; see :class:`LearnedSTFT`.
 Transforms = Literal["free", "dual", "fixed"]
@@ -40,6 +41,34 @@ def least_squares_window(
     padded = F.pad(window.double().square(), (shifts * hop_length, shifts * hop_length))
     total = sum(padded[k * hop_length :][:n_fft] for k in range(2 * shifts + 1))
     return (window.double() / total).float()
+
+
+def _weighted_dual(bases: Tensor, times: Tensor) -> tuple[Tensor, Tensor]:
+    """Return D W (W^T D W)^-1, and its second factor."""
+    weighted = times * bases
+    inverse = torch.cholesky_inverse(torch.linalg.cholesky(bases.T @ weighted))
+    return weighted @ inverse, inverse
+
+
+class _WeightedDual(torch.autograd.Function):
+    """D W (W^T D W)^-1 with its derivative in three products.
+
+    A solver for any matrix and the derivatives that follow from it take longer on a CPU.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, bases: Tensor, times: Tensor) -> Tensor:
+        dual, inverse = _weighted_dual(bases, times)
+        ctx.save_for_backward(bases, times, inverse, dual)
+        return dual
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, of_dual: Tensor) -> tuple[Tensor, None]:
+        bases, times, inverse, dual = ctx.saved_tensors
+        pulled = of_dual @ inverse
+        mixed = dual.T @ pulled
+        return times * (pulled - bases @ (mixed + mixed.T)), None
 
 
 class LearnedSTFT(nn.Module):
@@ -165,8 +194,10 @@ class LearnedSTFT(nn.Module):
         if keep and self._dual is not None and self._dual[0] == version:
             return self._dual[1]
         bases = self.analysis.flatten(0, 1)
-        weighted = self.times * bases
-        solved = torch.linalg.solve(bases.T @ weighted, weighted, left=False)
+        if torch.is_grad_enabled():
+            solved: Tensor = _WeightedDual.apply(bases, self.times)
+        else:
+            solved = _weighted_dual(bases, self.times)[0]
         dual = solved * self.synthesis_window
         self._dual = (version, dual) if keep else None
         return dual

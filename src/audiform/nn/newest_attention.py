@@ -17,6 +17,12 @@ from torch import Tensor, nn
 #: Periods of the age code run geometrically from 2 pi to 2 pi times this, in frames.
 LONGEST_PERIOD = 10_000.0
 
+#: Where heads that fade start: scores fall by 1 with each token, and with each 30.
+FIRST_LOG_RATES = (0.0, -3.4)
+
+#: So far away that whatever the rate nothing is left. Infinity would have no derivative.
+UNSEEN = 1e9
+
 #: Width of the layer between, in widths of a token.
 FEED_FORWARD_RATIO = 2
 
@@ -56,9 +62,15 @@ class NewestAttention(nn.Module):
     With ``num_settings`` the knobs scale and shift the queries and scale the keys: what is
     looked for, and what is found, depends on them. (A shift of the keys would add the same to
     all scores of a query, as would a bias.)
+
+    With ``fading`` scores fall with the distance between query and key, in each head at a rate
+    of its own that the knobs set: a forgetting as slow as a release. The rates start as
+    O. Press, N. Smith and M. Lewis, "Train short, test long", arXiv:2108.12409, have them fixed.
     """
 
-    def __init__(self, width: int, *, num_heads: int, num_settings: int = 0) -> None:
+    def __init__(
+        self, width: int, *, num_heads: int, num_settings: int = 0, fading: bool = False
+    ) -> None:
         super().__init__()
         self.num_heads = num_heads
         self.query_norm = nn.LayerNorm(width)
@@ -67,14 +79,25 @@ class NewestAttention(nn.Module):
         self.key_value = nn.Linear(width, 2 * width, bias=False)
         self.output = nn.Linear(width, width)
         self.from_knobs = nn.Linear(num_settings, 3 * width) if num_settings else None
+        self.log_rate: nn.Parameter | None = None
+        self.rate_from_knobs: nn.Linear | None = None
+        if fading:
+            self.log_rate = nn.Parameter(torch.linspace(*FIRST_LOG_RATES, num_heads))
+            if num_settings:
+                self.rate_from_knobs = nn.Linear(num_settings, num_heads, bias=False)
 
     def forward(
         self,
         queries: Float[Tensor, "batch query width"],
         memory: Float[Tensor, "batch key width"],
         settings: Float[Tensor, "batch setting"] | None = None,
+        distances: Float[Tensor, "query key"] | None = None,
     ) -> Float[Tensor, "batch query width"]:
-        """Return ``queries`` plus what each takes from ``memory``."""
+        """Return ``queries`` plus what each takes from ``memory``.
+
+        ``distances``, with ``fading``: from each query back to each key; :data:`UNSEEN` where it
+        is not to be seen.
+        """
         query = self.query(self.query_norm(queries))
         key, value = self.key_value(self.key_norm(memory)).chunk(2, dim=-1)
         if self.from_knobs is not None:
@@ -82,11 +105,23 @@ class NewestAttention(nn.Module):
             query = query * (1 + gain) + shift
             key = key * (1 + key_gain)
         found = F.scaled_dot_product_attention(
-            self._heads(query), self._heads(key), self._heads(value)
+            self._heads(query),
+            self._heads(key),
+            self._heads(value),
+            attn_mask=None if distances is None else self._fading(distances, settings),
         )
         return queries + self.output(
             rearrange(found, "batch head query size -> batch query (head size)")
         )
+
+    def _fading(
+        self, distances: Tensor, settings: Tensor | None
+    ) -> Float[Tensor, "batch head query key"]:
+        assert self.log_rate is not None
+        log_rate = self.log_rate[None]
+        if self.rate_from_knobs is not None:
+            log_rate = log_rate + self.rate_from_knobs(settings)
+        return -log_rate.exp()[:, :, None, None] * distances
 
     def _heads(self, frames: Tensor) -> Tensor:
         return rearrange(
@@ -97,9 +132,13 @@ class NewestAttention(nn.Module):
 class NewestBlock(nn.Module):
     """Attention of the newest frames, and two layers on each of them."""
 
-    def __init__(self, width: int, *, num_heads: int, num_settings: int) -> None:
+    def __init__(
+        self, width: int, *, num_heads: int, num_settings: int, fading: bool = False
+    ) -> None:
         super().__init__()
-        self.attention = NewestAttention(width, num_heads=num_heads, num_settings=num_settings)
+        self.attention = NewestAttention(
+            width, num_heads=num_heads, num_settings=num_settings, fading=fading
+        )
         self.feed_forward = nn.Sequential(
             nn.LayerNorm(width),
             nn.Linear(width, FEED_FORWARD_RATIO * width),
@@ -112,7 +151,8 @@ class NewestBlock(nn.Module):
         queries: Float[Tensor, "batch query width"],
         memory: Float[Tensor, "batch key width"],
         settings: Float[Tensor, "batch setting"],
+        distances: Float[Tensor, "query key"] | None = None,
     ) -> Float[Tensor, "batch query width"]:
         """Return the queries with what they took from ``memory``."""
-        queries = self.attention(queries, memory, settings)
+        queries = self.attention(queries, memory, settings, distances)
         return queries + self.feed_forward(queries)
