@@ -35,7 +35,7 @@ from audiform.nn.chunked_effect import ChunkedEffect
 BLOCK = 2048
 
 #: Highest rates. The published network's transforms come apart at 3e-3.
-RATES = {"published": 1e-3, "cured": 3e-3, "attention": 3e-3}
+RATES = {"published": 1e-3, "cured": 3e-3, "attention": 4e-3}
 
 #: Played for so long; the first part, in which states settle, does not count.
 SECONDS, SETTLING_SECONDS = 4.0, 1.0

@@ -1,14 +1,19 @@
-"""SignalTrain with attention: what each frame does to the sound depends on all that was heard.
+"""SignalTrain with attention: what is done to the sound depends on all that was heard.
 
 In SignalTrain (arXiv:1905.11928) every bin is treated by its own frames alone, so no bin knows
-how loud the others are, or were a second ago. Here each frame also becomes one token, made of
-the levels of all bins; the frames that are answered look back at all tokens, near ones one by
-one, far ones in groups; and what they find is a gain and a turn of phase for each bin, added to
-what the bin's own autoencoder says, before the ELU. Knobs are added to every token, and scale
-and shift what is looked for.
+how loud the others are, or were a second ago; and what is done changes from frame to frame, 8.7
+ms apart. Here two attentions are added to its autoencoders.
 
-S. Hawley reported attention inside SignalTrain in a talk (2020) without publishing a network:
-this one is our own.
+Levels: every 1.5 ms make one token of how loud the samples are, and the newest tokens look back
+at all others for a gain of the whole sound, known every 0.2 ms (see
+:mod:`audiform.nn.gain_curve`). Heads forget with distance, as fast as the knobs say.
+
+Frames: each is one token, made of the magnitudes of all bins; the frames that are answered look
+back at all of them, near ones one by one, far ones in groups; and what they find is a gain and a
+turn of phase for each bin, added to what the bin's own autoencoder says, before the ELU.
+
+Untrained, it leaves the sound as it is. S. Hawley reported attention inside SignalTrain in a
+talk (2020) without publishing a network: this one is our own.
 """
 
 from __future__ import annotations

@@ -26,6 +26,12 @@ LEVEL_SCALE = 0.2
 #: A ramp's knee lies so far below full scale at first, evenly drawn: -9 to -52 dB.
 FIRST_KNEES = (0.2, 1.2)
 
+#: Width of the layer from the knobs to what the whole gain is multiplied by.
+DEPTH_CHANNELS = 32
+
+#: Knobs come in [-0.5, 0.5]; times this, those two layers bend within that range from the start.
+KNOB_SCALE = 4.0
+
 #: Samples of all examples that a CPU takes through the ramps at a time: they stay in its cache.
 SAMPLES_AT_A_TIME = 16_384
 
@@ -79,6 +85,9 @@ class LevelTokens(nn.Module):
 class GainCurve(nn.Module):
     """A gain for each of the newest samples; 1 everywhere before it was trained.
 
+    The knobs, through two layers, also multiply the whole gain in logarithms: a ratio of 1 is no
+    compression whatever was heard, and small errors of it there are the worst of all.
+
     Each token sees ``look_back`` tokens before its own and none after it, wherever it lies, so
     that the curves of two chunks meet without a step.
     """
@@ -120,6 +129,12 @@ class GainCurve(nn.Module):
         self.head = nn.Linear(width, self.points)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
+        self.depth: nn.Sequential | None = None
+        if num_knobs:
+            widen, narrow = nn.Linear(num_knobs, DEPTH_CHANNELS), nn.Linear(DEPTH_CHANNELS, 1)
+            nn.init.zeros_(narrow.weight)
+            nn.init.zeros_(narrow.bias)
+            self.depth = nn.Sequential(widen, nn.GELU(), narrow)
 
     def forward(
         self, audio: Float[Tensor, "batch time"], knobs: Float[Tensor, "batch knob"]
@@ -139,6 +154,8 @@ class GainCurve(nn.Module):
         for block in self.blocks:
             queries = block(queries, memory, knobs, distances)
         points = self.head(self.norm(queries.flip(1))).flatten(1)[:, self.points - 1 :]
+        if self.depth is not None:
+            points = points * (1 + self.depth(KNOB_SCALE * knobs))
         size = (points.shape[1] - 1) * self.point_samples + 1
         lines = F.interpolate(points[:, None], size=size, mode="linear", align_corners=True)
         return lines[:, 0, 1:].exp()
