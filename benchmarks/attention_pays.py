@@ -1,9 +1,9 @@
 """Plain SignalTrain against the one with attention on a compressor with four knobs.
 
 python benchmarks/attention_pays.py RUNS [--only plain-0 ...] [--seeds 3] [--steps 2000]
-    [--share 0.333] [--json FILE] [--svg FILE]
+    [--share 0.333] [--batch 200] [--json FILE] [--svg FILE]
 
-Same pairs, same batches of 200, Adam, the published loss and schedule, each network at the rate
+Same pairs, same batches, Adam, the published loss and schedule, each network at the rate
 that was best for it in short runs. The plain network is given all steps; the one with attention
 a share of them, as a run of its own, since the schedule ends in small steps. Both are scored on
 settings and sounds that were not trained on. RUNS is a folder that keeps each run's state: the
@@ -40,16 +40,17 @@ NETWORKS = {"plain": "signaltrain", "attention": "signaltrain-attention"}
 OPTIONS = {"plain": {}, "attention": {"chunk_samples": 8192, "shrink_factor": 4}}
 
 
-def planned(*, seeds: int, steps: int, share: float) -> list[Run]:
+def planned(*, seeds: int, steps: int, share: float, batch: int) -> list[Run]:
     """Return all runs."""
     lengths = {"plain": steps, "attention": round(share * steps)}
     return [
         Run(
-            f"{kind}-{seed}",
+            f"{kind}-{seed}-{lengths[kind]}x{batch}",
             NETWORKS[kind],
             steps=lengths[kind],
             rate=RATES[kind],
             seed=seed,
+            batch=batch,
             options=OPTIONS[kind],
         )
         for seed in range(seeds)
@@ -102,8 +103,8 @@ def summary(curves: dict[str, list[Curve]]) -> dict[str, str | float]:
         plain, attention = (mean_curve(curves[kind]) for kind in ("plain", "attention"))
         goal = plain[-1]["loss"]
         reached = next((point for point in attention if point["loss"] <= goal), None)
-        for key in ("step", "seconds"):
-            rows[f"share of the plain run's {key}s until its final loss"] = (
+        for key, name in (("step", "steps"), ("seconds", "seconds")):
+            rows[f"share of {name} until the plain run's final loss"] = (
                 reached[key] / plain[-1][key] if reached else "not reached"
             )
     return rows
@@ -132,7 +133,7 @@ def draw(curves: dict[str, list[Curve]], to: Path) -> None:
             up="log cosh on unseen pairs",
             log_up=True,
         )
-        for key, across in (("step", "steps of batch 200"), ("seconds", "seconds on one core"))
+        for key, across in (("step", "steps"), ("seconds", "seconds on one core"))
     ]
     to.write_text(chart.svg(panels))
 
@@ -145,11 +146,18 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--share", type=float, default=1 / 3)
+    parser.add_argument("--batch", type=int, default=200)
     parser.add_argument("--svg", type=Path)
     arguments: argparse.Namespace = parser.parse_args()
     torch.set_num_threads(1)
-    runs = planned(seeds=arguments.seeds, steps=arguments.steps, share=arguments.share)
-    wanted = [run for run in runs if arguments.only is None or run.name in arguments.only]
+    runs = planned(
+        seeds=arguments.seeds,
+        steps=arguments.steps,
+        share=arguments.share,
+        batch=arguments.batch,
+    )
+    only = arguments.only
+    wanted = [run for run in runs if only is None or run.name.rsplit("-", 1)[0] in only]
     train(wanted, arguments.runs)
     curves = ended(arguments.runs, runs)
     rows = summary({kind: some for kind, some in curves.items() if some})
