@@ -4,9 +4,9 @@ python benchmarks/attention_noise.py RUNS [--steps 300] [--json FILE] [--svg FIL
 
 Both learn the compressor of attention_pays.py for so many steps of batch 200, each at the rate
 that was best for it in short runs, and so does the one with attention. Then they play silence
-and steady tones, to which the true answer is known: what is left is noise. A comb at
-44100 / 2048 = 21.5 Hz is measured as the share of the residual that repeats every 2048 samples:
-the tone is one of which no whole number of periods fits into that.
+and a steady tone, to which the true answer is known: what is left beside the tone and its harmonics
+is noise. A comb at 44100 / 2048 = 21.5 Hz, around each harmonic, shows as a power of that noise
+that swings with the blocks; no whole number of the tone's periods fits into one.
 """
 
 from __future__ import annotations
@@ -90,6 +90,16 @@ def noise_only(error: Tensor) -> Tensor:
     return error.double() - (basis @ fitted).T
 
 
+def swing_share(noise: Tensor) -> float:
+    """Return the share of the swing of a noise's power that repeats with the blocks.
+
+    Towards 1 where nothing but the blocks makes it swing, 1 / n for a noise over n blocks. Under a
+    tone the noise itself does not repeat: what blocks do is to make it louder and softer.
+    """
+    power = noise.square()
+    return periodic_share(power - power.mean(), period_samples=BLOCK).item()
+
+
 def figures(network: ChunkedEffect) -> tuple[dict[str, float], Tensor]:
     """Return levels, means over the settings, and the noise under the tone by place in a block."""
     steps = torch.arange(round(SECONDS * RATE))
@@ -113,7 +123,7 @@ def figures(network: ChunkedEffect) -> tuple[dict[str, float], Tensor]:
             "tone: noise, dB(A)": residual_noise(
                 estimate=noise, reference=torch.zeros_like(noise), sample_rate=RATE
             ).a_weighted_db,
-            "tone: comb at 21.5 Hz, share": periodic_share(noise, period_samples=BLOCK).item(),
+            "tone: swing of its power at 21.5 Hz, share": swing_share(noise),
         }
         places.append(level_by_position_db(noise, period_samples=BLOCK))
         for key, value in found.items():
