@@ -189,7 +189,9 @@ class SignalTrainAttention(ChunkedEffect):
             )
             for _ in range(2)
         )
-        nn.init.zeros_(self.magnitude_path.decode[-1].weight)
+        last = self.magnitude_path.decode[-1]
+        assert isinstance(last, nn.Linear)
+        nn.init.zeros_(last.weight)
         self.gain_curve = GainCurve(
             config.token_channels,
             output_samples=config.frames.output_samples,
