@@ -293,7 +293,7 @@ BROKEN = {
     lonely_input: ("missing target", Level.error),
     effect_late: ("delay", Level.warning),
     effect_early: ("delay", Level.error),
-    effect_turned: ("polarity", Level.warning),
+    effect_turned: ("polarity", Level.note),
     effect_dropout: ("drop-out", Level.error),
     effect_of_another: ("unrelated pair", Level.error),
     effect_off: ("target is input", Level.warning),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -99,6 +100,53 @@ def check(
         else:
             _print_report(report, show_all=show_all)
         if report.has_errors:
+            raise typer.Exit(SOME_FAILED)
+
+
+@app.command()
+def repair(
+    root: Root,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the copies; empty or new.")],
+    layout: LayoutName = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write copies of an effect's recordings with delay, lengths and clocks set right.
+
+    The originals stay as they are. What a copy cannot mend (drop-outs, lost samples, files that
+    do not belong together) is said, and leaves with 1.
+
+    [dim]audiform data repair recordings/ -o repaired/[/]
+    """
+    with errors_as_exit_codes():
+        from rich.console import Console
+        from rich.markup import escape
+        from rich.progress import Progress
+
+        from audiform.data.effect_repair import repair_pairs
+
+        with Progress(console=Console(stderr=True), transient=True) as progress:
+            task = progress.add_task("pairs", total=None)
+
+            def on_progress(done: int, total: int) -> None:
+                progress.update(task, completed=done, total=total)
+
+            repairs = repair_pairs(root, out, layout=layout, on_progress=on_progress)
+        if as_json:
+            print(json.dumps([asdict(repaired) for repaired in repairs], indent=1))
+        else:
+            console = Console(highlight=False)
+            for repaired in repairs:
+                console.print(f"[bold]{escape(repaired.track)}[/]")
+                for line in repaired.done:
+                    console.print(f"  {escape(line)}")
+                if repaired.is_written and not repaired.done:
+                    console.print("  nothing to do, copied")
+                for line in repaired.unmended:
+                    console.print(f"  [red]not mended[/] {escape(line)}")
+                if not repaired.is_written:
+                    console.print("  [red]left out[/]")
+            print(f"{sum(repaired.is_written for repaired in repairs)} of {len(repairs)} in {out}")
+        if any(repaired.unmended for repaired in repairs):
             raise typer.Exit(SOME_FAILED)
 
 

@@ -186,15 +186,20 @@ def piece_lags(
     lag_samples: int,
     piece_seconds: float = PIECE_SECONDS,
     search_seconds: float = PIECE_SEARCH_SECONDS,
+    is_equalised: bool = False,
 ) -> list[PieceLag]:
     """Return the delays of pieces that overlap by half, all pieces that sound in both.
 
     Each is that of the phase-transform correlation alone, in samples from ``lag_samples`` on:
-    good for comparing pieces with each other.
+    good for comparing pieces with each other. What a filter delays differs with what is played;
+    ``is_equalised`` takes away the phase of the whole recording's response first, which is right
+    where the delay moves little.
     """
     x, y = aligned(_mono(dry), _mono(wet), lag_samples)
     length, search = round(piece_seconds * sample_rate), round(search_seconds * sample_rate)
     fade = max(1, round(FADE_SECONDS * sample_rate))
+    if is_equalised:
+        x = _with_phase_of(_spectra(x, y), x)
     quiet = 1e-8 * float(x.square().mean()), 1e-8 * float(y.square().mean())
     lags = []
     for start in range(0, len(x) - length + 1, length // 2):
@@ -204,7 +209,7 @@ def piece_lags(
         ):
             continue
         first, second = (_faded(part - part.mean(), fade) for part in piece)
-        found, clarity, _ = _peak(_phase_correlation(first, second, search))
+        found, clarity, _ = correlation_peak(phase_correlation(first, second, search))
         lags.append(PieceLag((start + length / 2) / sample_rate, found, clarity))
     return lags
 
@@ -231,11 +236,11 @@ def _candidates(x: Tensor, y: Tensor, max_lag: int, rate: int) -> Iterator[tuple
     above = FIRST_PEAK * float(magnitude.max())
     clear = CLEAR_PEAK * float(magnitude.square().mean().sqrt())
     first = int(torch.nonzero(magnitude >= min(float(magnitude.max()), max(above, clear)))[0])
-    phase = _phase_correlation(x, y, max_lag)
-    lags = [first - max_lag, int(magnitude.argmax()) - max_lag, round(_peak(phase)[0])]
+    phase = phase_correlation(x, y, max_lag)
+    lags = [first - max_lag, int(magnitude.argmax()) - max_lag, round(correlation_peak(phase)[0])]
     yield "signal", [*lags, _level_lag(x, y, max_lag, rate)]
     rectified = _FEATURES["magnitude"](x)
-    yield "magnitude", [round(_peak(_phase_correlation(rectified, y, max_lag))[0])]
+    yield "magnitude", [round(correlation_peak(phase_correlation(rectified, y, max_lag))[0])]
 
 
 _FEATURES = {
@@ -254,7 +259,10 @@ def _impulse_response(x: Tensor, y: Tensor, max_lag: int, rate: int) -> Float64[
     return _unwrapped(spectrum.conj() * torch.fft.rfft(y, n_fft) / weight, n_fft, max_lag)
 
 
-def _phase_correlation(x: Tensor, y: Tensor, max_lag: int) -> Float64[Tensor, " lags"]:
+def phase_correlation(
+    x: Float64[Tensor, " time"], y: Float64[Tensor, " wet_time"], max_lag: int
+) -> Float64[Tensor, " lags"]:
+    """Return the correlation of phases alone, from -max_lag to max_lag samples."""
     n_fft = fast_length(max(len(x), len(y)) + max_lag)
     cross = torch.fft.rfft(x, n_fft).conj() * torch.fft.rfft(y, n_fft)
     magnitude = cross.abs()
@@ -267,7 +275,7 @@ def _unwrapped(cross: Tensor, n_fft: int, max_lag: int) -> Float64[Tensor, " lag
     return torch.cat([lags[-max_lag:], lags[: max_lag + 1]])
 
 
-def _peak(correlation: Float64[Tensor, " lags"]) -> tuple[float, float, int]:
+def correlation_peak(correlation: Float64[Tensor, " lags"]) -> tuple[float, float, int]:
     """Return lag (between samples by a parabola), height above the rest, and sign of the peak."""
     magnitude = correlation.abs()
     index = int(magnitude.argmax())
@@ -348,8 +356,8 @@ def _excess_delay(spectra: _Spectra, rate: int) -> tuple[float, float, float] | 
     weight = torch.where(valid, (coherence / (1.0 - coherence)).clamp(max=100.0), 0.0)
     phase = spectra.cross / spectra.cross.abs().clamp(min=1e-300)
     minimum = _minimum_phase(_continued_log_magnitude(spectra, valid))
-    plain = _highest_peak(phase, weight)
-    without = _highest_peak(phase * torch.exp(-1j * minimum), weight)
+    plain = _highestcorrelation_peak(phase, weight)
+    without = _highestcorrelation_peak(phase * torch.exp(-1j * minimum), weight)
     # What has no memory has no phase, whatever its magnitude looks like: the plainer wins a tie.
     found = without if abs(without[1]) > MINIMUM_PHASE_GAIN * abs(plain[1]) else plain
     bins = torch.arange(len(weight), dtype=torch.float64)
@@ -357,7 +365,7 @@ def _excess_delay(spectra: _Spectra, rate: int) -> tuple[float, float, float] | 
     return (*found, spread * rate / (2 * (len(weight) - 1)))
 
 
-def _highest_peak(phase: Tensor, weight: Tensor) -> tuple[float, float]:
+def _highestcorrelation_peak(phase: Tensor, weight: Tensor) -> tuple[float, float]:
     """Return where the weighted phases' correlation peaks, in samples, and the peak, at most 1."""
     n_fft = 2 * (len(phase) - 1) * UPSAMPLING
     padded = F.pad(weight * phase, (0, n_fft // 2 + 1 - len(phase)))
@@ -399,6 +407,17 @@ def _minimum_phase(level: Float64[Tensor, " bins"]) -> Float64[Tensor, " bins"]:
     cepstrum[1 : n_fft // 2] *= 2.0
     cepstrum[n_fft // 2 + 1 :] = 0.0
     return torch.fft.rfft(cepstrum).imag
+
+
+def _with_phase_of(spectra: _Spectra, x: Tensor) -> Float64[Tensor, " time"]:
+    """Return ``x`` with the phase of the response, and only as loud as what is shared."""
+    spectrum = torch.fft.rfft(x)
+    response = spectra.coherence * spectra.cross / spectra.cross.abs().clamp(min=1e-300)
+    place = torch.linspace(0, len(response) - 1, len(spectrum), dtype=torch.float64)
+    left = place.floor().long().clamp(max=len(response) - 2)
+    share = place - left
+    between = response[left] * (1.0 - share) + response[left + 1] * share
+    return torch.fft.irfft(spectrum * between, len(x))
 
 
 # Small parts ----------------------------------------------------------------------------------

@@ -1,158 +1,150 @@
-"""How an effect's output relates to its input: delay, polarity, drop-outs, whether it belongs."""
+"""How an effect's output relates to its input, of all that is asked about a recorded pair."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 
-from audiform.data.check.mixing import decibels, whitened_correlation
+from audiform.data.check.mixing import decibels
+from audiform.data.check.pair_levels import (
+    Noise,
+    constant_offset,
+    find_holes,
+    frame_levels,
+    level_correlation,
+    stationary_noise,
+)
+from audiform.data.check.pair_timing import Timing, follow, repeats_itself, wrong_rate
+from audiform.data.effect_alignment import Alignment, aligned, estimate_alignment
 
-#: Length of the frames in which levels are compared.
-FRAME_SECONDS = 0.02
+#: So much of a recording is compared; the rest only goes through the checks of single files.
+COMPARED_SECONDS = 600.0
 
-#: A block's own delay counts where its correlation stands out so far above the rest.
-CLEAR_PEAK = 6.0
+#: Below this confidence input and output have nothing to do with each other, as they are.
+RELATED = 0.35
 
-#: An input that correlates like this with itself, further away than this, repeats itself; where
-#: the correlation with the output has another peak of this share, the delay is anybody's guess.
-REPEATS, PERIOD_SECONDS, OTHER_PEAK = 0.5, 0.05, 0.3
+#: Bins of equal counts in which one signal is told from the other's value.
+STATIC_BINS = 128
 
-#: Delays that differ by more from block to block are no drift, but unknown.
-MAX_DRIFT_SECONDS = 0.02
-
-#: Input within this of its loudest frame is loud, output this much below its loudest is out.
-LOUD_DB, OUT_DB = -30.0, -90.0
+#: The way back leaves at most this share of the energy open, the way there at least that: memory
+#: leaves more than the first both ways.
+BACK_SHARE, THERE_SHARE = 0.003, 0.015
 
 
 @dataclass(frozen=True)
 class PairFit:
-    """``lag_samples``: how much later the output comes; its spread over the blocks that show it.
+    """What was measured of a pair.
 
-    ``is_periodic`` where other delays fit as well. ``polarity`` is the correlation's sign at
-    that delay, ``clarity`` how far its peak stands above the rest (as a factor; below about 6
-    nothing is known). ``level_correlation`` is that
-    of the levels in dB over time, None where the input's level hardly moves.
-    ``dropouts_seconds`` are where the output fails under a loud input. ``error_db`` is the
-    energy of output minus input against the input: -200 for a copy.
+    ``rate_ratio`` is how much faster the output was played than recorded, 1 where it fits.
+    ``level_correlation`` is that of the levels in dB over time, None where the input's level
+    hardly moves. ``is_periodic``: other delays fit as well. ``is_swapped``: the input is a
+    function of the output and not the other way round. ``dry_holes_seconds`` and
+    ``wet_holes_seconds`` are drop-outs; ``dry_offset`` and ``wet_offset`` what is constant also
+    where it is quiet. ``noise`` is what the output has of its own. ``error_db`` is the energy of
+    output minus input against the input: -200 for a copy.
     """
 
-    lag_samples: int
-    lag_spread_samples: int
-    polarity: int
-    clarity: float
-    is_periodic: bool
+    alignment: Alignment
+    timing: Timing
+    rate_ratio: float
     level_correlation: float | None
-    dropouts_seconds: tuple[float, ...]
+    is_periodic: bool
+    is_swapped: bool
+    dry_holes_seconds: tuple[float, ...]
+    wet_holes_seconds: tuple[float, ...]
+    dry_offset: float
+    wet_offset: float
+    noise: Noise | None
     error_db: float
+
+    @property
+    def is_related(self) -> bool:
+        """Whether input and output have to do with each other."""
+        return self.alignment.confidence >= RELATED
 
 
 class PairAccumulator:
-    """Collects a :class:`PairFit` from blocks (time) of input and output."""
+    """Collects a :class:`PairFit` from blocks (time) of input and output, up to ten minutes."""
 
     def __init__(self, sample_rate: int) -> None:
         self._rate = sample_rate
-        self._frame = max(1, round(FRAME_SECONDS * sample_rate))
-        self._total: np.ndarray | None = None
-        self._power: np.ndarray | None = None
-        self._lags: list[tuple[int, float]] = []
-        self._levels: list[np.ndarray] = []
-        self._error = self._energy = 0.0
+        self._left = round(COMPARED_SECONDS * sample_rate)
+        self._dry: list[np.ndarray] = []
+        self._wet: list[np.ndarray] = []
 
     def push(self, dry: np.ndarray, wet: np.ndarray) -> None:
         """Take in a block of both, of equal lengths."""
-        self._error += float(np.square(wet - dry, dtype=np.float64).sum())
-        self._energy += float(np.square(dry, dtype=np.float64).sum())
-        frames = len(dry) // self._frame
-        both = np.stack([dry, wet])[:, : frames * self._frame].reshape(2, frames, self._frame)
-        self._levels.append(np.square(both, dtype=np.float64).mean(axis=2))
-        correlation = whitened_correlation([(dry, wet)])
-        if correlation is None or not np.any(correlation):
-            return
-        if self._total is None:
-            self._total, self._power = correlation, _power(dry)
-        elif len(correlation) == len(self._total):
-            self._total, self._power = self._total + correlation, self._power + _power(dry)
-        lag, clarity, _ = _peak(correlation)
-        if clarity > CLEAR_PEAK:
-            self._lags.append((lag, clarity))
+        if self._left > 0:
+            self._dry.append(dry[: self._left].astype(np.float32))
+            self._wet.append(wet[: self._left].astype(np.float32))
+            self._left -= len(dry)
 
-    def finish(self) -> PairFit:
-        """Return the fit."""
-        lag, clarity, polarity = (0, 0.0, 1) if self._total is None else _peak(self._total)
-        lags = np.array([lag for lag, _ in self._lags])
-        spread = int(np.ptp(np.percentile(lags, [10, 90]))) if len(lags) >= 4 else 0
-        levels = np.concatenate(self._levels, axis=1) if self._levels else np.zeros((2, 0))
-        return PairFit(
-            lag_samples=lag,
-            lag_spread_samples=spread,
-            polarity=polarity,
-            clarity=clarity,
-            is_periodic=spread > MAX_DRIFT_SECONDS * self._rate or self._is_periodic(),
-            level_correlation=_level_correlation(levels, lag // self._frame),
-            dropouts_seconds=self._dropouts(levels, lag // self._frame),
-            error_db=float(decibels(self._error, self._energy)),
-        )
-
-    def _is_periodic(self) -> bool:
-        """Whether the input repeats itself, and other delays fit nearly as well."""
-        if self._total is None or self._power is None:
-            return False
-        repetition = np.fft.irfft(self._power, len(self._total))
-        start = round(PERIOD_SECONDS * self._rate)
-        others = np.roll(self._total, start - int(np.argmax(np.abs(self._total))))[2 * start :]
-        return _repeats(repetition, start, REPEATS) and float(np.abs(others).max(initial=0)) > (
-            OTHER_PEAK * float(np.abs(self._total).max())
-        )
-
-    def _dropouts(self, levels: np.ndarray, shift: int) -> tuple[float, ...]:
-        """Return when the output is out for a few frames, between frames in which it is not."""
-        dry, wet = _shifted(levels, shift)
-        if not dry.size or not dry.any() or not wet.any():
-            return ()
-        loud = decibels(dry, dry.max()) > LOUD_DB
-        out = decibels(wet, wet.max()) < OUT_DB
-        is_hole = loud & out
-        starts = np.flatnonzero(is_hole & ~np.concatenate(([False], is_hole[:-1])))
-        inside = [start for start in starts if start > 0 and (~out[start:]).any()]
-        return tuple(float((start + max(0, shift)) * FRAME_SECONDS) for start in inside)
+    def finish(self, *, dry_samples: int, wet_samples: int) -> PairFit | None:
+        """Return the fit of so many samples of each; None where there is too little of one."""
+        dry = np.concatenate(self._dry or [np.zeros(0, np.float32)])[:dry_samples]
+        wet = np.concatenate(self._wet or [np.zeros(0, np.float32)])[:wet_samples]
+        if min(len(dry), len(wet)) < 1024 or not dry.any() or not wet.any():
+            return None
+        return fit_pair(dry, wet, self._rate)
 
 
-def _peak(correlation: np.ndarray) -> tuple[int, float, int]:
-    """Return lag, how far the peak stands above the rest, and its sign."""
-    index = int(np.argmax(np.abs(correlation)))
-    lag = index if index < len(correlation) // 2 else index - len(correlation)
-    rest = float(np.sqrt(np.mean(np.square(correlation)))) + 1e-20
-    return lag, float(abs(correlation[index])) / rest, 1 if correlation[index] >= 0 else -1
+def fit_pair(dry: np.ndarray, wet: np.ndarray, rate: int) -> PairFit:
+    """Return what can be said of a pair (time)."""
+    x, y = torch.from_numpy(dry), torch.from_numpy(wet)
+    common = min(len(dry), len(wet))
+    error = np.square(wet[:common] - dry[:common], dtype=np.float64).sum()
+    found = estimate_alignment(dry=x, wet=y, sample_rate=rate)
+    ratio = 1.0
+    if found.confidence < 2 * RELATED:
+        ratio, better = wrong_rate(x, y, rate, found)
+        found = better if ratio != 1.0 else found
+    timing = Timing()
+    if ratio == 1.0 and found.confidence >= RELATED:
+        timing = follow(x, y, rate, found.lag_samples)
+        found = replace(found, lag_samples=found.lag_samples + timing.start_samples)
+    first, second = (part.numpy() for part in aligned(x, y, found.lag_samples))
+    levels = frame_levels(first, second, rate)
+    dry_holes, wet_holes = find_holes(first, second, levels, rate)
+    early, late = max(0, -found.lag_samples), max(0, found.lag_samples)
+    return PairFit(
+        alignment=found,
+        timing=timing,
+        rate_ratio=ratio,
+        level_correlation=level_correlation(levels),
+        is_periodic=repeats_itself(x, y, rate, found.lag_samples),
+        is_swapped=ratio == 1.0 and found.confidence >= RELATED and _is_swapped(first, second),
+        dry_holes_seconds=tuple(at + early / rate for at in dry_holes),
+        wet_holes_seconds=tuple(at + late / rate for at in wet_holes),
+        dry_offset=constant_offset(dry, rate),
+        wet_offset=constant_offset(wet, rate),
+        noise=stationary_noise(first, second, levels, rate),
+        error_db=float(decibels(error, np.square(dry[:common], dtype=np.float64).sum())),
+    )
 
 
-def _power(signal: np.ndarray) -> np.ndarray:
-    return np.square(np.abs(np.fft.rfft(signal, 2 * len(signal))))
+def _is_swapped(dry: np.ndarray, wet: np.ndarray) -> bool:
+    """Whether the output says what the input was, and the input does not say what comes out.
+
+    What saturates is a function of its input that cannot be inverted.
+    """
+    step = max(1, len(dry) // 200_000)
+    there = _unexplained(dry[::step], wet[::step])
+    back = _unexplained(wet[::step], dry[::step])
+    return there > THERE_SHARE and back < BACK_SHARE
 
 
-def _repeats(correlation: np.ndarray, start: int, share: float) -> bool:
-    """Whether an autocorrelation, of a signal padded to twice its length, is high again."""
-    quarter = len(correlation) // 4
-    shrinkage = 1.0 - np.arange(quarter) / (2 * quarter)
-    away = correlation[start:quarter] / shrinkage[start:]
-    return float(away.max(initial=0.0)) > share * float(correlation[0])
-
-
-def _shifted(levels: np.ndarray, shift: int) -> tuple[np.ndarray, np.ndarray]:
-    dry, wet = levels
-    if abs(shift) >= dry.size:
-        return dry[:0], wet[:0]
-    if shift >= 0:
-        return dry[: dry.size - shift], wet[shift:]
-    return dry[-shift:], wet[:shift]
-
-
-def _level_correlation(levels: np.ndarray, shift: int) -> float | None:
-    dry, wet = _shifted(levels, shift)
-    if dry.size < 8 or not dry.any() or not wet.any():
-        return None
-    in_db = np.maximum(decibels(dry, dry.max()), -60.0)
-    out_db = np.maximum(decibels(wet, wet.max()), -60.0)
-    if in_db.std() < 3.0:
-        return None
-    return float(np.corrcoef(in_db, out_db)[0, 1]) if out_db.std() > 0 else 0.0
+def _unexplained(given: np.ndarray, wanted: np.ndarray) -> float:
+    """Return the share of the variance of ``wanted`` that the value of ``given`` leaves open."""
+    order = np.argsort(given, kind="stable")
+    count = len(order) // STATIC_BINS * STATIC_BINS
+    sorted_wanted = wanted[order[:count]].astype(np.float64).reshape(STATIC_BINS, -1)
+    # Within a bin a straight line, as one that is wide would leave its slope.
+    sorted_given = given[order[:count]].astype(np.float64).reshape(STATIC_BINS, -1)
+    a = sorted_given - sorted_given.mean(axis=1, keepdims=True)
+    b = sorted_wanted - sorted_wanted.mean(axis=1, keepdims=True)
+    aa, ab, bb = (a * a).sum(axis=1), (a * b).sum(axis=1), (b * b).sum(axis=1)
+    left = bb - np.divide(ab * ab, aa, out=np.zeros_like(aa), where=aa > 1e-20)
+    total = float(np.var(wanted)) * count
+    return float(left.sum()) / total if total > 0 else 0.0

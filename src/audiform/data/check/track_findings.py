@@ -14,10 +14,10 @@ from audiform.data.check.file_findings import (
 )
 from audiform.data.check.file_scan import FileScan
 from audiform.data.check.mix_findings import mix_findings
-from audiform.data.check.pairing import CLEAR_PEAK
+from audiform.data.check.pair_findings import pair_findings
 from audiform.data.check.track_scan import TrackScan
 from audiform.data.findings import Finding, Level
-from audiform.data.track import INPUT, MIXTURE, TARGET
+from audiform.data.track import MIXTURE
 
 #: Lengths that differ by less come from codecs' padding, in samples; by less than this many
 #: seconds, from sloppy cutting.
@@ -25,19 +25,6 @@ CODEC_PADDING_SAMPLES, SLOPPY_SECONDS = 2400, 0.1
 
 #: Two files that correlate like this hold the same audio.
 SAME_AUDIO = 0.9995
-
-#: Delay of an effect's output that its own phase may look like, and that is ruin, in ms.
-SMALL_LAG_MS, LARGE_LAG_MS = 0.5, 100.0
-
-#: Spread of the delay over a recording, from which on it drifts.
-DRIFT_SAMPLES = 8
-
-#: Levels over time of input and output that have less to do with each other do not belong
-#: together.
-UNRELATED = 0.2
-
-#: Output minus input below this (dB) is a copy.
-COPY_DB = -80.0
 
 #: A bass whose energy lies around here while another stem's lies below is none, in Hz.
 BASS_ABOVE_HZ, OTHER_BELOW_HZ = 600.0, 200.0
@@ -58,7 +45,7 @@ def track_findings(scan: TrackScan) -> Iterator[Finding]:
     yield from _same_audio(readable, scan)
     yield from _misnamed_bass(readable, name)
     yield from mix_findings(scan)
-    yield from _pair_findings(scan)
+    yield from pair_findings(scan)
 
 
 def _form_findings(files: list[FileScan], scan: TrackScan) -> Iterator[Finding]:
@@ -192,92 +179,4 @@ def _misnamed_bass(files: list[FileScan], track: str) -> Iterator[Finding]:
             f"{medians[lowest]:.0f} Hz: their names look exchanged",
             "listen to both; audiform data curate looks closer",
             track=track,
-        )
-
-
-def _pair_findings(scan: TrackScan) -> Iterator[Finding]:
-    """Yield what is wrong between an effect's input and output."""
-    fit = scan.pair
-    if fit is None or any(file.is_silent for file in scan.files):
-        return
-    found = partial(Finding, track=scan.track.name, path=scan.track.references(TARGET)[0].path)
-    if fit.error_db < COPY_DB:
-        yield found(
-            Level.warning,
-            "target is input",
-            "is a copy of the input",
-            "right if the effect was off; else record it again",
-        )
-        return
-    unrelated = fit.level_correlation is not None and fit.level_correlation < UNRELATED
-    if unrelated and fit.clarity < 2 * CLEAR_PEAK:
-        yield found(
-            Level.error,
-            "unrelated pair",
-            "has nothing in common with its input: neither a delay nor the levels over time fit",
-            "pair the right files",
-        )
-        return
-    if fit.clarity < CLEAR_PEAK:
-        return
-    if fit.is_periodic:
-        yield found(
-            Level.note,
-            "unknown delay",
-            "repeats itself, so that its delay cannot be told",
-            "look at another recording of the same chain",
-        )
-    else:
-        yield from _lag_findings(scan, found)
-    if fit.polarity < 0 and not fit.is_periodic:
-        yield found(
-            Level.warning,
-            "polarity",
-            "has the opposite polarity of its input",
-            "right if the device turns it round (a model learns that); else turn it round",
-        )
-    if fit.dropouts_seconds:
-        times = ", ".join(f"{at:.2f} s" for at in fit.dropouts_seconds[:3])
-        more = (
-            f", {len(fit.dropouts_seconds)} places in all" if len(fit.dropouts_seconds) > 3 else ""
-        )
-        yield found(
-            Level.error,
-            "drop-out",
-            f"falls silent under a loud input, at {times}{more}",
-            "record it again, or cut these places out of both files",
-        )
-
-
-def _lag_findings(scan: TrackScan, found: partial[Finding]) -> Iterator[Finding]:
-    assert scan.pair is not None
-    (source,), (target,) = scan.track.references(INPUT), scan.track.references(TARGET)
-    lag = scan.pair.lag_samples - (target.start_samples - source.start_samples)
-    milliseconds = 1000 * abs(lag) / scan.files[0].sample_rate
-    if scan.pair.lag_spread_samples > DRIFT_SAMPLES:
-        yield found(
-            Level.warning,
-            "drifting delay",
-            f"lags by {lag} samples, which drifts by about {scan.pair.lag_spread_samples}",
-            "record with one clock for both, or align piece by piece",
-        )
-    elif lag == 0:
-        return
-    elif milliseconds <= SMALL_LAG_MS:
-        yield found(
-            Level.note,
-            "delay",
-            f"is about {abs(lag)} samples {'late' if lag > 0 else 'early'}: little enough to be "
-            "the device's own phase",
-            "nothing to do for late; for early, cut as much from the start of the input",
-        )
-    else:
-        is_ruin = lag < 0 or milliseconds > LARGE_LAG_MS
-        yield found(
-            Level.error if is_ruin else Level.warning,
-            "delay",
-            f"is {abs(lag)} samples ({milliseconds:.1f} ms) {'late' if lag > 0 else 'early'}",
-            "cut as much from the start of it"
-            if lag > 0
-            else "cut as much from the start of the input: no causal model can be early",
         )

@@ -103,7 +103,7 @@ def scan_track(track: Track) -> TrackScan:
     if fit is not None and fit.fitted_db > ADDS_UP_DB:
         assert mixture is not None
         misplaced = find_misplaced(_loudest_blocks(track, fit, mixture, stems))
-    return TrackScan(track, files, fit, misplaced, pair.finish() if pair is not None else None)
+    return TrackScan(track, files, fit, misplaced, pair.finish(files) if pair is not None else None)
 
 
 def _is_comparable(opened: list[_Open]) -> bool:
@@ -150,8 +150,10 @@ class _PairOfBlocks:
     def push(self, blocks: list[np.ndarray]) -> None:
         self._accumulator.push(blocks[self._first].mean(axis=0), blocks[self._second].mean(axis=0))
 
-    def finish(self) -> PairFit:
-        return self._accumulator.finish()
+    def finish(self, files: tuple[FileScan, ...]) -> PairFit | None:
+        return self._accumulator.finish(
+            dry_samples=files[self._first].num_samples, wet_samples=files[self._second].num_samples
+        )
 
 
 def _pair_of(track: Track, opened: list[_Open]) -> _PairOfBlocks | None:

@@ -1,0 +1,247 @@
+"""How the delay of an effect's output moves: clocks that differ, lost buffers, uneven tape."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from audiform.data.effect_alignment import (
+    Alignment,
+    PieceLag,
+    aligned,
+    correlation_peak,
+    estimate_alignment,
+    phase_correlation,
+    piece_lags,
+)
+from audiform.dsp.fast_length import fast_length
+
+#: Pieces whose own delay stands out less are not believed.
+CLEAR_PIECE = 9.0
+
+#: A delay has moved where it differs by this many samples, and by this many times the usual.
+MOVED_SAMPLES, MOVED_FACTOR = 8.0, 6.0
+
+#: A jump's other delay has no peak of this share of the highest.
+OTHER_TAP = 0.35
+
+#: A clock differs where the delay follows a straight line to within this share of its rise.
+STRAIGHT_SHARE = 0.25
+
+#: Rise of the delay over a recording from which on clocks differ, in samples.
+CLOCK_SAMPLES = 3.0
+
+#: Rates that sound cards have, in Hz; and the slow-down of film transfers: ratio of rates.
+RATES_HZ = (22050, 24000, 32000, 44100, 48000, 88200, 96000)
+FILM_RATIO = 1.001
+
+#: Another rate is looked at where the correlation's peak stands out more than this.
+CLEAR_RATE = 9.0
+
+#: Seconds in which other rates are tried.
+TRIED_SECONDS = 8.0
+
+#: An input that correlates like this with itself, further away than this, repeats itself.
+REPEATS, PERIOD_SECONDS = 0.5, 0.05
+
+#: Another delay by which output and input correlate like this, against the best, fits as well.
+OTHER_PEAK = 0.5
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How the delay moves. ``start_samples`` is what is to be added to the delay at the start.
+
+    ``jumps`` are moments in seconds with by how many samples the output is later from there on.
+    ``drift_ppm`` is by how much the output's clock is slow (parts per million), 0 where clocks
+    agree, and ``line_start_samples`` what its straight line adds to the delay at the start.
+    ``spread_samples`` is how far the delay moves in all.
+    """
+
+    start_samples: int = 0
+    jumps: tuple[tuple[float, float], ...] = ()
+    drift_ppm: float = 0.0
+    line_start_samples: float = 0.0
+    spread_samples: float = 0.0
+
+
+def follow(dry: Tensor, wet: Tensor, rate: int, lag_samples: int) -> Timing:
+    """Return how the delay moves over the recording."""
+    first = _clear_pieces(dry, wet, rate, lag_samples, is_equalised=False)
+    if len(first) < 4:
+        return Timing()
+    lags = np.array([piece.lag_samples for piece in first])
+    usual = float(np.median(np.abs(np.diff(lags)))) + 0.2
+    jumps = tuple(
+        jump
+        for jump in _jumps(first, max(MOVED_SAMPLES, MOVED_FACTOR * usual))
+        if _is_confirmed(dry, wet, rate, lag_samples, jump)
+    )
+    if jumps:
+        before = [piece.lag_samples for piece in first if piece.seconds < jumps[0][0]]
+        start = round(float(np.median(before)))
+        return Timing(
+            start_samples=start if abs(start) >= MOVED_SAMPLES else 0,
+            jumps=jumps,
+            spread_samples=float(np.ptp(lags)),
+        )
+    second = _clear_pieces(dry, wet, rate, lag_samples, is_equalised=True)
+    if len(second) < 4:
+        return Timing()
+    slope, line_start, bend = _line(first)
+    rise = slope * (first[-1].seconds - first[0].seconds)
+    other_rise = _line(second)[0] * (first[-1].seconds - first[0].seconds)
+    is_straight = bend < STRAIGHT_SHARE * abs(rise) / 4
+    # Through a filter another sound has another delay: equalised it has not, a clock still has.
+    if is_straight and abs(rise) > CLOCK_SAMPLES and other_rise * rise > 0.3 * rise**2:
+        return Timing(
+            drift_ppm=1e6 * slope / rate, line_start_samples=line_start, spread_samples=abs(rise)
+        )
+    low, high = np.percentile([piece.lag_samples for piece in second], [10, 90])
+    return Timing(spread_samples=float(high - low))
+
+
+def _line(pieces: Sequence[PieceLag]) -> tuple[float, float, float]:
+    """Return slope, start and usual distance of the line through the pieces' delays."""
+    seconds = np.array([piece.seconds for piece in pieces])
+    lags = np.array([piece.lag_samples for piece in pieces])
+    slope = _median_slope(seconds, lags)
+    start = float(np.median(lags - slope * seconds))
+    return slope, start, float(np.median(np.abs(lags - slope * seconds - start)))
+
+
+def _clear_pieces(
+    dry: Tensor, wet: Tensor, rate: int, lag_samples: int, *, is_equalised: bool
+) -> list[PieceLag]:
+    pieces = piece_lags(
+        dry=dry, wet=wet, sample_rate=rate, lag_samples=lag_samples, is_equalised=is_equalised
+    )
+    return [piece for piece in pieces if piece.clarity > CLEAR_PIECE]
+
+
+def _is_confirmed(
+    dry: Tensor, wet: Tensor, rate: int, lag_samples: int, jump: tuple[float, float]
+) -> bool:
+    """Whether what is before and what is after a jump are aligned so differently.
+
+    A filter shows other delays for other sounds, but its alignment stays; a room shows now this
+    reflection and now that, but both are there all the time.
+    """
+    at, step = round(jump[0] * rate), round(jump[1])
+    x, y = (part.double() for part in aligned(dry, wet, lag_samples))
+    margin, search = round(0.4 * rate), round(0.3 * rate)
+    parts = [slice(max(0, at - 4 * rate), at - margin), slice(at + margin, at + 4 * rate)]
+    if min(len(x[part]) for part in parts) < rate // 2:
+        return False
+    fits, shares = [], []
+    for part, away in zip(parts, (step, -step), strict=True):
+        fit = estimate_alignment(dry=x[part], wet=y[part], sample_rate=rate, max_lag_seconds=0.3)
+        heights = phase_correlation(x[part], y[part], search).abs()
+        top = int(heights.argmax())
+        other = max(2, min(len(heights) - 3, top + away))
+        shares.append(float(heights[other - 2 : other + 3].max() / heights[top]))
+        fits.append(fit.lag_samples)
+    return abs(fits[1] - fits[0] - step) <= 2.0 + 0.1 * abs(step) and max(shares) < OTHER_TAP
+
+
+def _jumps(pieces: Sequence[PieceLag], least: float) -> tuple[tuple[float, float], ...]:
+    """Return where the delay steps from one level to another; both have to last two pieces.
+
+    Pieces overlap by half, so that one that straddles the step may show either level or none.
+    """
+    levels: list[list[PieceLag]] = [[pieces[0]]]
+    for piece in pieces[1:]:
+        if abs(piece.lag_samples - levels[-1][-1].lag_samples) > least:
+            levels.append([])
+        levels[-1].append(piece)
+    lasting = [level for level in levels if len(level) >= 2]
+    jumps = []
+    for before, after in pairwise(lasting):
+        step = after[0].lag_samples - before[-1].lag_samples
+        if abs(step) > least:
+            jumps.append(((before[-1].seconds + after[0].seconds) / 2, float(round(step))))
+    return tuple(jumps)
+
+
+def _median_slope(x: np.ndarray, y: np.ndarray) -> float:
+    """Return the median of the slopes between all pairs of points (Theil and Sen)."""
+    keep = np.linspace(0, len(x) - 1, min(len(x), 120)).round().astype(int)
+    x, y = x[keep], y[keep]
+    rows, columns = np.triu_indices(len(x), 1)
+    run = x[columns] - x[rows]
+    return float(np.median((y[columns] - y[rows])[run > 0] / run[run > 0]))
+
+
+def wrong_rate(dry: Tensor, wet: Tensor, rate: int, found: Alignment) -> tuple[float, Alignment]:
+    """Return by what ratio of rates the output fits the input, and how it does then.
+
+    1 and ``found`` where no other ratio fits much better.
+    """
+    count = round(TRIED_SECONDS * rate)
+    start = _loudest(dry, count)
+    x = dry[start : start + count].double()
+    best = CLEAR_RATE, 1.0
+    for ratio in (*_ratios(), FILM_RATIO, 1 / FILM_RATIO):
+        y = _played(wet, start, count, ratio)
+        if len(y) >= len(x) // 2:
+            _, clarity, _ = correlation_peak(phase_correlation(x, y, rate))
+            best = max(best, (clarity, ratio))
+    ratio = best[1]
+    if ratio == 1.0:
+        return 1.0, found
+    fit = estimate_alignment(dry=x, wet=_played(wet, start, count, ratio), sample_rate=rate)
+    is_better = fit.confidence > max(0.6, found.confidence + 0.2)
+    return (ratio, fit) if is_better else (1.0, found)
+
+
+def _ratios() -> list[float]:
+    """Return ratios of rates by which a file may be played wrongly."""
+    ratios = {round(one / other, 6) for one in RATES_HZ for other in RATES_HZ if one != other}
+    return sorted(ratio for ratio in ratios if 0.45 < ratio < 2.2)
+
+
+def _played(wet: Tensor, start: int, count: int, ratio: float) -> Tensor:
+    """Return what came out while ``count`` samples went in from ``start`` on, at ``ratio``."""
+    begin = max(0, round(start / ratio))
+    return _stretched(wet[begin : begin + math.ceil(count / ratio)], ratio)
+
+
+def _stretched(audio: Tensor, ratio: float) -> Tensor:
+    """Return ``audio`` as it sounds played ``ratio`` times slower, by its spectrum."""
+    length = fast_length(len(audio))
+    wanted = round(length * ratio)
+    spectrum = torch.fft.rfft(audio.double(), n=length)
+    bins = min(len(spectrum), wanted // 2 + 1)
+    return torch.fft.irfft(spectrum[:bins], n=wanted)[: round(len(audio) * ratio)]
+
+
+def _loudest(audio: Tensor, count: int) -> int:
+    if len(audio) <= count:
+        return 0
+    total = torch.nn.functional.pad(audio.double().square().cumsum(0), (1, 0))
+    starts = torch.arange(0, len(audio) - count + 1, max(1, count // 8))
+    return int(starts[(total[starts + count] - total[starts]).argmax()])
+
+
+def repeats_itself(dry: Tensor, wet: Tensor, rate: int, lag_samples: int) -> bool:
+    """Whether the input repeats itself, so that other delays fit nearly as well."""
+    count = min(len(dry), round(12.0 * rate))
+    start = _loudest(dry, count)
+    x, y = aligned(dry[start : start + count].double(), wet[start:].double(), lag_samples)
+    x, y = x - x.mean(), y - y.mean()
+    n_fft = fast_length(2 * len(x))
+    own = torch.fft.irfft(torch.fft.rfft(x, n_fft).abs().square(), n_fft)
+    away, end = round(PERIOD_SECONDS * rate), len(x) // 2
+    share = 1.0 - torch.arange(away, end) / len(x)
+    if end <= away or float((own[away:end] / share).max()) < REPEATS * float(own[0]):
+        return False
+    cross = phase_correlation(x, y, end).abs()
+    near = float(cross[end - away : end + away].max())
+    others = max(float(cross[: end - away].max()), float(cross[end + away :].max()))
+    return others > OTHER_PEAK * near

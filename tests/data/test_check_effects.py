@@ -1,0 +1,256 @@
+"""Recordings of effects, each broken in one way whose cause must be named; good ones that are not.
+
+The dry sounds are struck noise, plucked strings and pink noise; the devices are the reference
+effects and others that they lack.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import scipy.ndimage
+import scipy.signal
+import soundfile
+import torch
+
+from audiform.data.check import check_dataset
+from audiform.data.findings import Level
+from audiform.effects import EFFECTS
+from tests.data.test_effect_alignment import RATE, dry_sound
+
+Samples = np.ndarray
+START = 2 * RATE
+
+
+def reference(name: str, **settings: float) -> Callable[[Samples], Samples]:
+    def device(dry: Samples) -> Samples:
+        return EFFECTS[name].apply(torch.from_numpy(dry)[None], RATE, **settings)[0].numpy()
+
+    return device
+
+
+def amplifier(dry: Samples) -> Samples:
+    driven = np.tanh(15 * scipy.signal.lfilter(*scipy.signal.butter(1, 100, "high", fs=RATE), dry))
+    return np.float32(0.5 * scipy.signal.lfilter(*scipy.signal.butter(2, 5000, fs=RATE), driven))
+
+
+def fuzz(dry: Samples) -> Samples:
+    return np.float32(0.4 * np.tanh(100 * dry))
+
+
+def octave(dry: Samples) -> Samples:
+    return 0.8 * np.abs(dry)
+
+
+def gate(dry: Samples) -> Samples:
+    level = scipy.signal.lfilter([0.01], [1, -0.99], np.abs(dry))
+    return np.float32(dry * (level > 0.03))
+
+
+def chopper(dry: Samples) -> Samples:
+    return dry * (np.arange(len(dry)) // (RATE // 9) % 2).astype(np.float32)
+
+
+def crusher(dry: Samples) -> Samples:
+    return np.round(dry * 24) / np.float32(24)
+
+
+def phaser(dry: Samples) -> Samples:
+    """Blocks of an all-pass whose corner moves."""
+    wet, state = np.zeros_like(dry), np.zeros(4)
+    for start in range(0, len(dry), 64):
+        a = -0.6 + 0.3 * np.sin(2 * np.pi * 0.6 * start / RATE)
+        section = np.array([[a, 1.0, 0.0, 1.0, a, 0.0]])
+        block, new = scipy.signal.sosfilt(
+            np.repeat(section, 2, axis=0), dry[start : start + 64], zi=state.reshape(2, 2)
+        )
+        wet[start : start + 64], state = block, new.ravel()
+    return 0.5 * (dry + wet)
+
+
+def late(audio: Samples, samples: int) -> Samples:
+    moved = np.zeros_like(audio)
+    if samples >= 0:
+        moved[samples:] = audio[: len(audio) - samples]
+    else:
+        moved[:samples] = audio[-samples:]
+    return moved
+
+
+def without(audio: Samples, start: int, count: int) -> Samples:
+    """Zeros instead of sound."""
+    cut = audio.copy()
+    cut[start : start + count] = 0
+    return cut
+
+
+def loudest(audio: Samples) -> int:
+    """Where it is loudest, away from the ends."""
+    inside = slice(RATE // 2, len(audio) - RATE)
+    return RATE // 2 + int(np.abs(audio[inside]).argmax())
+
+
+def tones_of_mains(count: int) -> Samples:
+    time = np.arange(count) / RATE
+    harmonics = ((1, 1.0), (2, 0.3), (3, 0.7), (5, 0.4), (7, 0.2))
+    return np.float32(sum(g * np.sin(2 * np.pi * 50 * k * time + k) for k, g in harmonics))
+
+
+def pauses(dry: Samples) -> Samples:
+    """Digital silence for a second."""
+    return without(dry, 3 * RATE, RATE)
+
+
+def write(folder, dry: Samples, wet: Samples, rates=(RATE, RATE), name="target.wav") -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for file, audio, rate in (("input.wav", dry, rates[0]), (name, wet, rates[1])):
+        soundfile.write(folder / file, audio, rate, subtype="PCM_24")
+
+
+# Name -> (dry sound, device, what breaks it (dry, wet) -> both, cause) -------------------------
+
+compressor = reference("compressor", threshold_db=-25.0, ratio=4.0)
+echo = reference("echo", delay_ms=180.0)
+reverb = reference("reverb")
+
+
+def noisy(wet: Samples) -> Samples:
+    return np.float32(wet + 0.005 * np.random.default_rng(3).normal(size=len(wet)))
+
+
+def stretched(wet: Samples, ppm: float) -> Samples:
+    """Played by another clock: splines, which are good at low frequencies."""
+    place = np.arange(len(wet)) * (1 + 1e-6 * ppm)
+    return np.float32(
+        scipy.ndimage.map_coordinates(wet.astype(np.float64), [place], order=5, mode="nearest")
+    )
+
+
+BROKEN = {
+    "late": ("plucks", amplifier, lambda x, y: (x, late(y, 1500)), "delay"),
+    "late reverb": ("hits", reverb, lambda x, y: (x, late(y, 333)), "delay"),
+    "early": ("noise", compressor, lambda x, y: (x, late(y, -90)), "delay"),
+    "turned": ("hits", echo, lambda x, y: (x, -y), "polarity"),
+    "shorter": ("plucks", compressor, lambda x, y: (x, y[:-RATE]), "length mismatch"),
+    "clipped input": ("noise", amplifier, lambda x, y: (np.clip(3 * x, -1, 1), y), "clipped"),
+    "clipped target": ("hits", reverb, lambda x, y: (x, np.clip(4 * y, -1, 1)), "clipped"),
+    "hole": ("noise", amplifier, lambda x, y: (x, without(y, START, 3000)), "drop-out"),
+    "short hole": ("plucks", amplifier, lambda x, y: (x, without(y, loudest(x), 128)), "drop-out"),
+    "hole in reverb": ("noise", reverb, lambda x, y: (x, without(y, START, 2000)), "drop-out"),
+    "input hole": ("noise", compressor, lambda x, y: (without(x, START, 256), y), "drop-out"),
+    "lost buffer": (
+        "plucks",
+        amplifier,
+        lambda x, y: (x, np.concatenate([y[:START], y[START + 256 :], np.zeros(256, np.float32)])),
+        "delay jumps",
+    ),
+    "doubled buffer": (
+        "noise",
+        echo,
+        lambda x, y: (x, np.concatenate([y[:START], y[START - 512 :]])[: len(y)]),
+        "delay jumps",
+    ),
+    "48 kHz as 44.1": (
+        "hits",
+        compressor,
+        lambda x, y: (x, scipy.signal.resample_poly(y, 160, 147)),
+        "wrong sample rate",
+    ),
+    "44.1 kHz as 48": (
+        "plucks",
+        amplifier,
+        lambda x, y: (x, scipy.signal.resample_poly(y, 147, 160)),
+        "wrong sample rate",
+    ),
+    "two clocks": ("noise", compressor, lambda x, y: (x, stretched(y, 150)), "clock drift"),
+    "exchanged": ("plucks", fuzz, lambda x, y: (y, x), "swapped pair"),
+    "another take": (
+        "plucks",
+        amplifier,
+        lambda x, y: (x, amplifier(dry_sound("noise").numpy())),
+        "unrelated pair",
+    ),
+    "silent": ("hits", echo, lambda x, y: (x, 0 * y), "silent target"),
+    "offset": ("hits", amplifier, lambda x, y: (x, y + np.float32(0.03)), "DC offset"),
+    "hum": (
+        "plucks",
+        compressor,
+        lambda x, y: (x, y + 0.004 * tones_of_mains(len(y))),
+        "hum",
+    ),
+    "hiss": ("hits", lambda x: x, lambda x, y: (pauses(x), noisy(amplifier(pauses(x)))), "noise"),
+    "effect off": ("noise", lambda x: x, lambda x, y: (x, y), "target is input"),
+}
+
+#: Notes that say a cause count only where that is all there is to say.
+NOTES = {"polarity"}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_the_cause_is_named(tmp_path, name):
+    kind, device, breaks, cause = BROKEN[name]
+    dry = dry_sound(kind).numpy()
+    write(tmp_path, *breaks(dry, device(dry)))
+    findings = check_dataset(tmp_path).findings
+    wanted = [item for item in findings if item.cause == cause]
+    assert wanted, [str(item) for item in findings]
+    assert wanted[0].level is not Level.note or cause in NOTES, str(wanted[0])
+
+
+GOOD = {
+    "compressor": ("plucks", compressor),
+    "slow compressor": (
+        "hits",
+        reference(
+            "compressor-large", threshold_db=-50.0, ratio=10.0, attack_ms=1000.0, release_ms=1000.0
+        ),
+    ),
+    "distortion": ("plucks", reference("distortion", drive_db=40.0)),
+    "rectifying distortion": ("hits", reference("distortion", drive_db=20.0, asymmetry=1.0)),
+    "echo": ("hits", reference("echo", delay_ms=300.0, ratio=0.9)),
+    "equaliser": ("noise", reference("equaliser", low_gain_db=6.0, mid_gain_db=-15.0)),
+    "low-pass": ("plucks", reference("low-pass", cutoff_hz=400.0)),
+    "deep low-pass": ("noise", reference("low-pass", cutoff_hz=10.0)),
+    "long reverb": ("hits", reference("reverb", decay_seconds=5.0, mix=0.6)),
+    "slow tremolo": ("noise", reference("tremolo", rate_hz=0.5, depth=1.0)),
+    "fast tremolo": ("plucks", reference("tremolo", rate_hz=12.0, depth=1.0)),
+    "amplifier": ("noise", amplifier),
+    "turning amplifier": ("plucks", lambda dry: -amplifier(dry)),
+    "fuzz": ("hits", fuzz),
+    "octave": ("plucks", octave),
+    "gate": ("plucks", gate),
+    "chopper": ("noise", chopper),
+    "crusher": ("noise", crusher),
+    "phaser": ("hits", phaser),
+    "a few samples of latency": ("plucks", lambda dry: late(amplifier(dry), 3)),
+    "pauses": ("hits", lambda dry: amplifier(dry)),
+    "reverb and pauses": ("hits", reverb),
+}
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_good_recordings_raise_no_alarm(tmp_path, name):
+    kind, device = GOOD[name]
+    dry = dry_sound(kind).numpy()
+    if "pauses" in name:
+        dry = pauses(dry)
+    wet = device(dry)
+    write(tmp_path, dry, wet * min(1.0, 0.9 / float(np.abs(wet).max())))
+    alarms = [item for item in check_dataset(tmp_path).findings if item.level is not Level.note]
+    assert not alarms, [str(item) for item in alarms]
+
+
+def test_the_numbers_are_right(tmp_path):
+    dry = dry_sound("noise").numpy()
+    wet = compressor(dry)
+    for name, broken, words in (
+        ("late", late(wet, 1500), "1500 samples (68.0 ms) late"),
+        ("jump", np.concatenate([wet[:START], wet[START + 256 :]]), "256 samples earlier from"),
+        ("rate", scipy.signal.resample_poly(wet, 160, 147), "recorded at 24000 Hz"),
+        ("hole", without(wet, START, 3000), "at 2.00 s"),
+    ):
+        write(tmp_path / name, dry, broken)
+        texts = [str(item) for item in check_dataset(tmp_path / name).findings]
+        assert any(words in text for text in texts), texts
