@@ -130,8 +130,11 @@ def _silent_frames(levels: np.ndarray, peaks: np.ndarray) -> list[float]:
     usual = float(np.median((wet - dry)[loud]))
     gone = loud & (wet - dry < usual + HOLE_DB)
     sounds = wet - dry > usual + EDGE_DB
+    runs = _runs(gone)
+    if _is_regular([start * FRAME_SECONDS for start, _ in runs]):
+        return []
     holes = []
-    for start, end in _runs(gone):
+    for start, end in runs:
         before = sounds[max(0, start - 2) : start].any()
         after = sounds[end : end + 2].any() or end >= len(gone) - 1 or not loud[end : end + 2].all()
         # What a gate shuts out does not sound elsewhere either.
@@ -168,6 +171,8 @@ def _zeros(audio: np.ndarray, is_hole: object, rate: int) -> list[float]:
         for start, end in _runs(audio == 0.0)
         if shortest <= end - start <= longest and start > 8 and end < len(audio) - 8
     ]
+    if _is_regular([start / rate for start, _ in runs]):
+        return []
     return [
         start / rate
         for start, end in runs[:MAX_RUNS]
@@ -209,10 +214,12 @@ def _merged(holes: list[float]) -> list[float]:
 
 
 def _is_regular(holes: list[float]) -> bool:
+    """Whether most moments follow each other at one distance."""
     if len(holes) < CHOPS:
         return False
     gaps = np.diff(holes)
-    return float(np.std(gaps)) < 0.1 * float(np.mean(gaps))
+    usual = float(np.median(gaps))
+    return float(np.mean(np.abs(gaps - usual) < 0.15 * usual)) > 0.6
 
 
 # Noise ----------------------------------------------------------------------------------------
