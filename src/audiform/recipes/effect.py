@@ -86,7 +86,7 @@ class EffectData(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    segment_seconds: PositiveFloat = 0.25
+    segment_seconds: PositiveFloat = 0.2
     valid_share: float = Field(default=0.15, gt=0, lt=1)
     validation_seconds: PositiveFloat = 30.0
     score_only: str | None = None
@@ -149,9 +149,9 @@ def effect_run(architecture: str = DEFAULT_ARCHITECTURE) -> EffectRun:
         architecture=architecture,
         network=config.model_dump(exclude=FROM_DATA),
         training=TrainingConfig(
-            batch_size=8,
+            batch_size=4,
             max_seconds=1800.0,
-            steps_per_epoch=50,
+            steps_per_epoch=100,
             optimizer="adam",
             learning_rate=1e-3,
             max_gradient_norm=1.0,
