@@ -101,7 +101,9 @@ def excerpt(path: Path, rng: np.random.Generator, *, late: bool) -> tuple[np.nda
     first, last = (border, info.frames - length) if late else (0, border - length)
     start = int(rng.integers(first, max(first, last) + 1))
     sound, rate = soundfile.read(path, length, start, dtype="float32", always_2d=True)
-    return sound.mean(axis=1), rate
+    mono = sound.mean(axis=1)
+    # As loud as recordings are, so that a compressor has something to do.
+    return mono * np.float32(rng.uniform(0.3, 0.95) / max(np.abs(mono).max(), 1e-3)), rate
 
 
 def build(peer: Peer, recordings: Recordings) -> Any:
