@@ -3,7 +3,7 @@
 Floating-point operations of products and convolutions, counted by torch, over the processor
 time of a run, against a product of two large matrices of the same type just before and after:
 one thread, best of several, so that others on the machine disturb least. ``--wall`` measures
-wall time with all threads instead.
+wall time with all threads instead. Freed memory is kept, as the command line does.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from audiform.cli.allocator import keep_freed_memory
 from audiform.models.frame_primer import FramePrimer, FramePrimerConfig
 from audiform.models.frame_transformer import FrameTransformer, FrameTransformerConfig
 from audiform.nn.magnitude_masks import MagnitudeMaskModel
@@ -125,6 +126,7 @@ def main() -> None:
     arguments.add_argument("--training", action="store_true", help="training steps as well")
     arguments.add_argument("--wall", action="store_true", help="wall time, all threads")
     options = arguments.parse_args()
+    keep_freed_memory()
     if not options.wall:
         torch.set_num_threads(1)
     rows: dict[str, str | float] = {"frames": options.frames}
