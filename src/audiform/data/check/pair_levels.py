@@ -49,6 +49,9 @@ MAINS_HZ, MAINS_HARMONICS, MAINS_COUNT = (50.0, 60.0), 8, 3
 #: A line stands out by this factor (power) from what is around, and that from the input's.
 MAINS_HEIGHT, MAINS_OVER_INPUT = 5.0, 4.0
 
+#: Lines of more power than this share of loud moments are what is played.
+HUM_SHARE = 0.01
+
 
 @dataclass(frozen=True)
 class Noise:
@@ -92,9 +95,11 @@ def constant_offset(audio: np.ndarray, rate: int) -> float:
     level, mean = level[quieter], mean[quieter]
     if np.ptp(level) < 0.2 * level.max():
         return float(np.median(mean))
-    slope, start = np.polyfit(level, mean, 1)
-    spread = float(np.std(mean - slope * level - start)) / np.sqrt(len(mean))
-    return float(start) if abs(start) > 4.0 * spread else 0.0
+    start = float(np.polyfit(level, mean, 1)[1])
+    # It has to be there in nearly all of these frames, not only where the line ends.
+    least = float(np.quantile(mean * np.sign(start), 0.1))
+    is_most = abs(start) > 0.6 * abs(float(np.median(mean)))
+    return start if is_most and least > 0.5 * abs(start) else 0.0
 
 
 # Drop-outs ------------------------------------------------------------------------------------
@@ -234,7 +239,7 @@ def stationary_noise(
     loud = float(np.percentile(levels[1], 95))
     mains = _mains(dry, wet, rate)
     in_pause = _pause_level(levels)
-    if mains is not None:
+    if mains is not None and mains[1] < HUM_SHARE * loud:
         return Noise(float(decibels(mains[1], loud)), mains[0])
     return None if in_pause is None else Noise(float(decibels(in_pause, loud)), None)
 
