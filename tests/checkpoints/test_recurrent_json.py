@@ -87,7 +87,9 @@ def inputs_of(dry: torch.Tensor, positions: torch.Tensor) -> np.ndarray:
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize(
-    ("to", "run"), [("guitarml", run_guitarml), ("rtneural", run_rtneural)], ids=lambda x: str(x)
+    ("to", "run"),
+    [("guitarml", run_guitarml), ("rtneural", run_rtneural)],
+    ids=["guitarml", "rtneural"],
 )
 def test_a_recurrent_effect_is_in_its_file(shape, to, run, tmp_path) -> None:
     network, checkpoint = make_effect("effect-rnn", SHAPES[shape], tmp_path)
