@@ -14,14 +14,11 @@ from audiform.audio import Audio
 from audiform.data.effect_recordings import Take, TakeReader
 from audiform.errors import DataError
 from audiform.knob import Knob, settings_to_network
-from audiform.metrics.effects import RESOLUTIONS, mr_stft, pre_emphasised
+from audiform.metrics.effects import mr_stft, pre_emphasised
 from audiform.protocols import EffectModel
 from audiform.training.examples import Batch
 from audiform.training.objective import full_precision
 from audiform.training.validation import Validation
-
-#: The multi-resolution STFT needs at least this much sound.
-SHORTEST_SPECTRUM = max(n_fft for n_fft, _, _ in RESOLUTIONS) // 2 + 1
 
 #: What is held out is scored in stretches of at most so many samples.
 STRETCH_SAMPLES = 2**18

@@ -25,8 +25,8 @@ LOUD_DB, HOLE_DB, EDGE_DB = -30.0, -50.0, -20.0
 #: Share of the frames of such an input at which the output has to sound.
 USUALLY = 0.8
 
-#: Shortest and longest run of zeros that is looked at, in seconds; what is around it.
-ZEROS_SECONDS, AROUND_SECONDS = (0.0015, 0.5), 0.01
+#: Shortest and longest run of zeros that is looked at, in seconds.
+ZEROS_SECONDS = (0.0015, 0.5)
 
 #: Runs of zeros that are looked at.
 MAX_RUNS = 300
