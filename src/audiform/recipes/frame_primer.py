@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from audiform.augment.absent import AbsentConfig
-from audiform.augment.channel_swap import ChannelSwapConfig
-from audiform.augment.peak_level import PeakLevelConfig
-from audiform.augment.polarity import PolarityConfig
 from audiform.models.frame_primer import FramePrimerConfig
+from audiform.recipes.few_songs import few_songs_run
 from audiform.recipes.music import MusicData
 from audiform.recipes.pretraining import PretrainingRun
 from audiform.recipes.separation import SeparationRun
 from audiform.recipes.settings import with_settings
-from audiform.recipes.stems import SeparationData
 from audiform.recipes.tiny import SHORT_VALIDATION, TINY_FRAMES, TINY_NETWORK, tiny_form
 from audiform.recipes.vocal_removal import VocalRemovalRun
 from audiform.recipes.vocals import VocalsData
@@ -20,7 +16,6 @@ from audiform.training.frame_pretraining import FramePretrainingConfig
 from audiform.training.masking import MaskingConfig
 from audiform.training.next_segment import NextSegmentConfig
 from audiform.training.schedule import CosineSchedule, LinearSchedule
-from audiform.training.separation import SeparationLossConfig
 
 #: 3.4 M weights at 22.05 kHz: transformers where there are at most 256 bins.
 SMALL_NETWORK = FramePrimerConfig(
@@ -187,40 +182,7 @@ def frame_primer_small() -> SeparationRun:
     network = SMALL_NETWORK.model_copy(
         update={"sources": ("drums", "bass", "other", "vocals"), "rest_source": False}
     )
-    return SeparationRun(
-        architecture="frame-primer",
-        network=network,
-        training=TrainingConfig(
-            seed=0,
-            batch_size=4,
-            max_seconds=1800.0,
-            steps_per_epoch=500,
-            optimizer="adamw",
-            learning_rate=1e-3,
-            betas=(0.9, 0.99),
-            weight_decay=1e-2,
-            max_gradient_norm=5.0,
-            schedule=CosineSchedule(warmup_steps=100),
-            averages=(AverageConfig(decay=0.998),),
-            precision="bfloat16",
-            num_workers=1,
-        ),
-        data=SeparationData(
-            segment_seconds=3.0,
-            group_size=4,
-            unrelated_share=0.9,
-            trials=5,
-            balance_db=4.5,
-            validation_seconds=60.0,
-        ),
-        augmentations=(
-            AbsentConfig(share=0.1),
-            ChannelSwapConfig(),
-            PolarityConfig(),
-            PeakLevelConfig(n_fft=network.n_fft, hop_length=network.hop_length),
-        ),
-        loss=SeparationLossConfig(l1=0.0, relative=1.0, at_masks=True),
-    )
+    return few_songs_run("frame-primer", network, max_seconds=1800.0, learning_rate=1e-3)
 
 
 def frame_primer_small_tiny() -> SeparationRun:
