@@ -14,12 +14,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import chart
 import measure
 import torch
 from attention_training import RATE, Run, Training, render
 
 from audiform.data.effect_pairs import RenderedEffect
+from audiform.evaluation import line_chart as chart
 
 TASK = RenderedEffect(
     "compressor-large",

@@ -15,7 +15,6 @@ import argparse
 import math
 from pathlib import Path
 
-import chart
 import measure
 import torch
 from attention_pays import PLACES, TASK, pools
@@ -23,6 +22,7 @@ from attention_training import RATE, Run, Training
 from torch import Tensor
 
 from audiform.effects import find_effect
+from audiform.evaluation import line_chart as chart
 from audiform.knob import settings_to_network
 from audiform.metrics.effects_noise import (
     level_by_position_db,

@@ -18,12 +18,12 @@ import json
 import statistics
 from pathlib import Path
 
-import chart
 import measure
 import torch
 from attention_training import Pool, Run, Training, render
 
 from audiform.data.effect_pairs import RenderedEffect
+from audiform.evaluation import line_chart as chart
 
 TASK = RenderedEffect("compressor")
 

@@ -460,7 +460,9 @@ def wandering_tape(rng: Rng, folder: Path) -> str:
     pair = draw_pair(rng, ("biased amplifier", "dark tone", "hissing amplifier", "crossover"))
     time = np.arange(len(pair.wet)) / pair.rate
     swing, hz = rng.uniform(8, 25), rng.uniform(0.3, 1.1)
-    waves = swing * np.sin(2 * np.pi * hz * time) + 0.3 * swing * np.sin(2 * np.pi * 3.1 * hz * time)
+    waves = swing * np.sin(2 * np.pi * hz * time) + 0.3 * swing * np.sin(
+        2 * np.pi * 3.1 * hz * time
+    )
     waves += 0.5 * swing * np.sin(2 * np.pi * 0.13 * time + 1)
     lag = rng.uniform(2000, 7000)
     place = np.arange(len(pair.wet)) - lag - waves

@@ -33,13 +33,13 @@ from audiform.data.effect_recordings import (
     read_recordings,
 )
 from audiform.effects import find_effect
+from audiform.evaluation.effect_scores import MODEL, mean_scores, score_takes
 from audiform.knob import settings_to_network
 from audiform.models import MODELS
 from audiform.models.effect_tcn import EffectTCNConfig
 from audiform.models.nam_wavenet import NamWaveNetConfig
 from audiform.recipes.effect import FitsStart
 from audiform.training.effect import EffectLossConfig, EffectObjective
-from audiform.training.effect_scores import MODEL, mean_scores, score_takes
 
 #: Seconds of an excerpt of a rendered set, and of each setting that a start is fitted to.
 EXCERPT_SECONDS, FITTED_SECONDS = 5.0, 20.0

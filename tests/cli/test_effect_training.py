@@ -67,6 +67,22 @@ def test_info_says_what_it_is(trained) -> None:
     assert about["scores"]["mean"]["model"]["esr"] > 0
 
 
+def test_evaluate_scores_what_training_held_out(trained, recordings, tmp_path) -> None:
+    page, lines = tmp_path / "page.html", tmp_path / "scores.jsonl"
+    result = run("evaluate", trained, recordings, "--report", page, "-o", lines)
+    assert result.exit_code == 0, result.output
+    for word in ("FIR-256", "ESR at settings seen in training", "noise in silence"):
+        assert word in result.stdout
+    assert "Transfer curves" in page.read_text(encoding="utf-8")
+    whole, *takes = (json.loads(line) for line in lines.read_text().splitlines())
+    assert whole["data"]["is_trained_on"]
+    assert len(takes) == 2
+    known = json.loads(run("info", trained, "--json").stdout)["scores"]["mean"]
+    assert whole["mean"]["model"]["esr"] == pytest.approx(known["model"]["esr"], rel=1e-4)
+    as_json = json.loads(run("evaluate", trained, recordings, "--json").stdout)
+    assert as_json["mean"] == whole["mean"]
+
+
 def test_apply_is_what_the_api_gives(trained, tmp_path) -> None:
     dry = tmp_path / "dry.flac"
     noise = 0.2 * np.random.default_rng(1).standard_normal((70_000, 2))

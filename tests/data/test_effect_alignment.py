@@ -108,6 +108,14 @@ def test_a_low_pass_at_10_hz_is_told_as_well_as_its_bandwidth_allows():
     assert abs(found.lag_samples - 500) <= max(1.0, 0.1 * RATE / found.bandwidth_hz)
 
 
+@pytest.mark.parametrize("level", [0.0, 0.1])
+def test_what_does_not_move_has_no_delay(level):
+    constant = torch.full((RATE,), level)
+    found = estimate_alignment(dry=constant, wet=dry_sound("hits")[:RATE], sample_rate=RATE)
+    assert found.confidence == 0.0
+    assert estimate_alignment(dry=constant, wet=constant, sample_rate=RATE).confidence == 0.0
+
+
 def fuzz(dry):
     return 0.3 * torch.tanh(200 * dry)
 

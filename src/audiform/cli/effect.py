@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from audiform.data.effect_recordings import Recordings
+    from audiform.evaluation.effect_evaluation import EffectEvaluation
     from audiform.io.write import AudioWriter
 
 app = typer.Typer(
@@ -162,6 +163,10 @@ def train(
             help="Change a setting, such as network.hidden_channels=8. May be repeated.",
         ),
     ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option("--report", help="A page with curves, pictures and sound: .html."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Learn an effect from recordings of what went in and what came out.
@@ -212,6 +217,8 @@ def train(
         except Cancelled as stopped:
             print(stopped, file=sys.stderr)
             raise typer.Exit(INTERRUPTED) from None
+        if report is not None:
+            _evaluate(out, data, report, None)
         header = read_header(out)
         if as_json:
             print(
@@ -229,6 +236,106 @@ def train(
             return
         _print_scores(header.scores)
         print(out)
+
+
+@app.command()
+def evaluate(
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="A learned effect: a checkpoint, or a name.")
+    ],
+    data: Annotated[
+        Path,
+        typer.Argument(metavar="DIR", help="Recordings, as for effect train.", exists=True),
+    ],
+    report: Annotated[
+        Path | None,
+        typer.Option("--report", help="A page with curves, pictures and sound: .html."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", help="Scores as JSON lines: all, then each recording."),
+    ] = None,
+    score_only: Annotated[
+        str | None,
+        typer.Option(
+            "--score-only",
+            metavar="PERIOD:START:STOP",
+            help="As in training. Default: what the checkpoint was trained with.",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Score a learned effect on recordings, next to what needs no learning.
+
+    Recordings for a test count, or else the end of each recording, as much as was held out in
+    training: of the recordings that it was trained on, what it has not heard.
+
+    [dim]audiform effect evaluate pedal.safetensors recordings/ --report pedal.html[/]
+    """
+    with errors_as_exit_codes():
+        from dataclasses import asdict
+
+        found = _evaluate(file, data, report, score_only)
+        if out is not None:
+            from audiform.io.write import PART_SUFFIX
+
+            aside = out.with_name(out.name + PART_SUFFIX)
+            aside.write_text(found.to_lines(), encoding="utf-8")
+            aside.replace(out)
+        if as_json:
+            whole, *takes = found.records()
+            print(json.dumps({**whole, "takes": takes}, default=str))
+            return
+        _print_scores(
+            {
+                "on": found.data["on"],
+                "mean": found.records()[0]["mean"],
+                "takes": [asdict(take) for take in found.takes],
+            }
+        )
+        for kind, value in (("seen in training", found.seen), ("never seen", found.unseen)):
+            if value is not None:
+                print(f"ESR at settings {kind}: {_number(value)}")
+        print(found.behaviour.sentence())
+        if report is not None:
+            print(report)
+
+
+def _evaluate(
+    file: str | Path, data: Path, report: Path | None, score_only: str | None
+) -> EffectEvaluation:
+    """Score, with a progress bar, and write the page where one is wanted."""
+    import shlex
+    import tempfile
+
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from audiform.evaluation.effect_evaluation import evaluate_effect, recordings_for
+    from audiform.evaluation.effect_report import write_report
+    from audiform.inference.effect import Effect
+
+    effect = Effect(file)
+    with (
+        tempfile.TemporaryDirectory(prefix="audiform-") as cache,
+        Progress(console=Console(stderr=True), transient=True) as progress,
+    ):
+        task = progress.add_task("recordings", total=None)
+
+        def on_progress(done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total)
+
+        recordings = recordings_for(effect, data, cache_folder=Path(cache), score_only=score_only)
+        found = evaluate_effect(effect, recordings, on_progress=on_progress)
+        if report is not None:
+            write_report(
+                report,
+                effect.network,
+                found,
+                command=shlex.join(["audiform", *sys.argv[1:]]),
+                training_log=effect.path.with_suffix(".run") / "log.jsonl",
+            )
+    return found
 
 
 @app.command()
@@ -398,7 +505,7 @@ def _print_scores(scores: Mapping[str, Any]) -> None:
     for heading in headings.values():
         table.add_column(heading, justify="right")
     for name, row in scores["mean"].items():
-        table.add_row(name, *(_number(row[metric]) for metric in headings))
+        table.add_row(name, *(_number(row.get(metric)) for metric in headings))
     console = Console(highlight=False)
     console.print(table)
     if len(scores["takes"]) < 2:

@@ -127,7 +127,8 @@ def estimate_alignment(
     """Return how ``wet`` lies against ``dry``; leading dimensions (channels) are averaged.
 
     Lengths may differ; both start at the same moment but for the delay that is looked for.
-    Silence has a confidence of 0. Raises :class:`AudioError` for fewer than 1024 samples.
+    Silence, or a constant, has a confidence of 0. Raises :class:`AudioError` for fewer than 1024
+    samples.
     """
     x, y = _mono(dry), _mono(wet)
     if min(len(x), len(y)) < 1024:
@@ -136,7 +137,7 @@ def estimate_alignment(
             "record more"
         )
     x, y = _excerpts(x, y, sample_rate)
-    if not x.any() or not y.any():
+    if _is_constant(x) or _is_constant(y):
         return Alignment(0, 0.0, 0, 0.0, 0.0, 0.0)
     fade = max(1, round(FADE_SECONDS * sample_rate))
     x, y = _faded(x - x.mean(), fade), _faded(y - y.mean(), fade)
@@ -425,6 +426,12 @@ def _with_phase_of(spectra: _Spectra, x: Tensor) -> Float64[Tensor, " time"]:
 
 def _mono(audio: Tensor) -> Float64[Tensor, " time"]:
     return audio.detach().reshape(-1, audio.shape[-1]).double().mean(dim=0)
+
+
+def _is_constant(audio: Float64[Tensor, " time"]) -> bool:
+    """Whether nothing but rounding is left where the mean is taken away."""
+    energy = float(audio.square().sum())
+    return float((audio - audio.mean()).square().sum()) <= 1e-12 * energy
 
 
 def _excerpts(x: Tensor, y: Tensor, rate: int) -> tuple[Tensor, Tensor]:

@@ -180,6 +180,24 @@ class Recordings:
         """Return the takes of "train", "valid" or "test"."""
         return tuple(take for take in self.takes if take.split == split)
 
+    @property
+    def fingerprint(self) -> str:
+        """What differs where other takes, settings, lengths or stretches were read."""
+        digest = hashlib.sha256()
+        for take in self.takes:
+            lengths = (take.dry.num_samples, take.wet.num_samples)
+            placed = (take.split, take.lag_samples, take.polarity, take.spans)
+            digest.update(
+                repr((take.name, sorted(take.settings.items()), lengths, placed)).encode()
+            )
+        return digest.hexdigest()[:16]
+
+
+def recorded_knobs(root: Path) -> tuple[str, ...]:
+    """Return the names of the knobs that recordings have, as they are to be called."""
+    _, tracks, _ = _tracks(root)
+    return tuple(_identifier(name) for name in tracks[0].knobs)
+
 
 def read_recordings(
     root: Path,

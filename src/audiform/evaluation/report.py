@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import math
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
@@ -10,9 +9,9 @@ from pathlib import Path
 
 from audiform.evaluation.exhibits import Exhibits, exhibit
 from audiform.evaluation.figures import FIGURES
+from audiform.evaluation.page import document, facts, picture, player, write_page
 from audiform.evaluation.scores import Evaluation, SongScores, shown
 from audiform.evaluation.song_audio import SongAudio
-from audiform.io.write import PART_SUFFIX
 
 #: Figures over time, the first one that a song has is plotted.
 PLOTTED = ("bsseval_sdr_db", "mdx_sdr_db")
@@ -21,37 +20,6 @@ PLOTTED = ("bsseval_sdr_db", "mdx_sdr_db")
 PLOT_LOWEST_DB, PLOT_HIGHEST_DB = -10.0, 30.0
 
 PLOT_WIDTH, PLOT_HEIGHT, PLOT_LEFT, PLOT_BOTTOM = 860, 170, 40, 20
-
-STYLE = """
-:root { color-scheme: light dark; --ink: #1c1c22; --soft: #66666f; --paper: #fcfcfa;
-  --line: #dddde2; --panel: #f2f2ef;
-  --c0: #0072b2; --c1: #d55e00; --c2: #00875f; --c3: #b0478c; --c4: #8a6d00; --c5: #555; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e9e9ee; --soft: #a0a0ab;
-  --paper: #16161a; --line: #35353d; --panel: #1f1f25;
-  --c0: #56b4e9; --c1: #f08c4a; --c2: #2fc79a; --c3: #e08fc3; --c4: #e2c04d; --c5: #bbb; } }
-body { font: 15px/1.45 system-ui, sans-serif; color: var(--ink); background: var(--paper);
-  max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.5rem; margin: 0 0 .3rem; } h2 { font-size: 1.15rem; margin: 2.2rem 0 .5rem; }
-p, dl { margin: .4rem 0; } .soft, small, dt { color: var(--soft); }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; font-size: .9rem; }
-dd { margin: 0; overflow-wrap: anywhere; } code { font-size: .9em; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: .6rem 0; }
-th, td { padding: .3rem .6rem; text-align: right; border-bottom: 1px solid var(--line);
-  white-space: nowrap; }
-th { font-weight: 600; font-size: .85rem; } th:first-child, td:first-child { text-align: left; }
-td small { display: block; font-size: .72rem; }
-section { border-top: 2px solid var(--line); margin-top: 2rem; }
-svg { width: 100%; height: auto; background: var(--panel); border-radius: 6px; }
-svg text { fill: var(--soft); font-size: 11px; } svg .grid { stroke: var(--line); }
-.key { display: inline-block; width: .8rem; height: .2rem; vertical-align: middle;
-  margin: 0 .3rem 0 .9rem; }
-.stems { display: grid; grid-template-columns: 4.5rem 1fr 1fr; gap: .5rem .8rem;
-  align-items: center; margin-top: .8rem; }
-.stems img { width: 100%; height: 72px; image-rendering: auto; border-radius: 4px; display: block; }
-audio { width: 100%; height: 30px; margin-top: .25rem; }
-.note { border-left: 3px solid var(--c1); padding-left: .7rem; font-size: .9rem; }
-"""
 
 
 class Report:
@@ -71,35 +39,24 @@ class Report:
     def write(self, path: Path, evaluation: Evaluation, *, command: str, date: str) -> None:
         """Write the page; ``command`` and ``date`` are put down as they are given."""
         page = render(evaluation, self._exhibits, command=command, date=date)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(path.name + PART_SUFFIX)
-        aside.write_text(page, encoding="utf-8")
-        aside.replace(path)
+        write_page(path, page)
 
 
 def render(
     evaluation: Evaluation, exhibits: Mapping[str, Exhibits], *, command: str, date: str
 ) -> str:
     """Return the page."""
-    title = escape(f"{evaluation.provenance.subject} on {evaluation.provenance.data}")
-    return "\n".join(
-        (
-            '<!doctype html><html lang="en"><head><meta charset="utf-8">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
-            "style-src 'unsafe-inline'; img-src data:; media-src data:\">",
-            f"<title>{title}</title><style>{STYLE}</style></head><body>",
-            f"<h1>{title}</h1>",
-            _provenance(evaluation, command=command, date=date),
-            "<h2>All songs</h2>",
-            "<p>Medians: of seconds where a figure has windows (BSSEval), then of songs, as "
-            "museval does. Below each, the means, and the floors: what the mixture scores as the "
-            "estimate, and what an ideal ratio mask scores.</p>",
-            _table(evaluation.medians(), evaluation.means()),
-            _legend(evaluation),
-            *(_song(song, exhibits.get(song.name)) for song in evaluation.songs),
-            "</body></html>",
-        )
+    title = f"{evaluation.provenance.subject} on {evaluation.provenance.data}"
+    return document(
+        title,
+        _provenance(evaluation, command=command, date=date),
+        "<h2>All songs</h2>",
+        "<p>Medians: of seconds where a figure has windows (BSSEval), then of songs, as museval "
+        "does. Below each, the means, and the floors: what the mixture scores as the estimate, "
+        "and what an ideal ratio mask scores.</p>",
+        _table(evaluation.medians(), evaluation.means()),
+        _legend(evaluation),
+        *(_song(song, exhibits.get(song.name)) for song in evaluation.songs),
     )
 
 
@@ -119,7 +76,7 @@ def _provenance(evaluation: Evaluation, *, command: str, date: str) -> str:
         "made by": f"audiform {escape(about.version)}",
         "date": escape(date),
     }
-    return "<dl>" + "".join(f"<dt>{k}</dt><dd>{v}</dd>" for k, v in rows.items() if v) + "</dl>"
+    return facts(rows)
 
 
 def _table(
@@ -191,18 +148,10 @@ def _stems(song: SongScores, exhibits: Exhibits) -> str:
 
 
 def _exhibit(exhibits: Exhibits, name: str) -> str:
-    picture = (
-        f'<img alt="spectrogram of {escape(name)}" '
-        f'src="{_data_uri("image/png", exhibits.pictures[name])}">'
-    )
+    shown = picture(exhibits.pictures[name], of=f"spectrogram of {name}")
     if name not in exhibits.sounds:
-        return picture
-    source = _data_uri("audio/mpeg", exhibits.sounds[name])
-    return f'{picture}<audio controls preload="none" src="{source}"></audio>'
-
-
-def _data_uri(kind: str, data: bytes) -> str:
-    return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"
+        return shown
+    return shown + player(exhibits.sounds[name])
 
 
 def _plot(song: SongScores) -> str:

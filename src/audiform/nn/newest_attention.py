@@ -98,21 +98,38 @@ class NewestAttention(nn.Module):
         ``distances``, with ``fading``: from each query back to each key; :data:`UNSEEN` where it
         is not to be seen.
         """
+        query, key, value = self._projected(queries, memory, settings)
+        mask = None if distances is None else self._fading(distances, settings)
+        found = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        return queries + self.output(
+            rearrange(found, "batch head query size -> batch query (head size)")
+        )
+
+    def weights(
+        self,
+        queries: Float[Tensor, "batch query width"],
+        memory: Float[Tensor, "batch key width"],
+        settings: Float[Tensor, "batch setting"] | None = None,
+        distances: Float[Tensor, "query key"] | None = None,
+    ) -> Float[Tensor, "batch head query key"]:
+        """Return how much of each key each query takes, 1 in all: to be looked at."""
+        query, key, _ = self._projected(queries, memory, settings)
+        scores = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5
+        if distances is not None:
+            scores = scores + self._fading(distances, settings)
+        return scores.softmax(dim=-1)
+
+    def _projected(
+        self, queries: Tensor, memory: Tensor, settings: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return queries, keys and values, by heads."""
         query = self.query(self.query_norm(queries))
         key, value = self.key_value(self.key_norm(memory)).chunk(2, dim=-1)
         if self.from_knobs is not None:
             gain, shift, key_gain = self.from_knobs(settings)[:, None].chunk(3, dim=-1)
             query = query * (1 + gain) + shift
             key = key * (1 + key_gain)
-        found = F.scaled_dot_product_attention(
-            self._heads(query),
-            self._heads(key),
-            self._heads(value),
-            attn_mask=None if distances is None else self._fading(distances, settings),
-        )
-        return queries + self.output(
-            rearrange(found, "batch head query size -> batch query (head size)")
-        )
+        return self._heads(query), self._heads(key), self._heads(value)
 
     def _fading(
         self, distances: Tensor, settings: Tensor | None

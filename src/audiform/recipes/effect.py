@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -32,13 +31,13 @@ from audiform.data.effect_recordings import (
 )
 from audiform.dsp.least_squares_filter import NormalEquations, normal_equations
 from audiform.errors import ConfigError
+from audiform.evaluation.effect_scores import TakeScores, mean_scores, score_takes
 from audiform.knob import Knob, settings_to_network
 from audiform.models import MODELS
 from audiform.protocols import EffectModel
 from audiform.recipes.settings import with_settings
 from audiform.training.config import TrainingConfig
 from audiform.training.effect import EffectLossConfig, EffectObjective, EffectValidator
-from audiform.training.effect_scores import TakeScores, mean_scores, score_takes
 from audiform.training.folder import require_free
 from audiform.training.loop import OnProgress, Task, Trained, train
 from audiform.training.result import write_trained
@@ -67,6 +66,9 @@ FROM_DATA = {"knobs", "sample_rate", "look_ahead_samples"}
 #: Look-aheads that are tried where none was asked for. The shortest is taken with which a filter
 #: leaves no more of the error than this factor of the least.
 LOOK_AHEADS, LOOK_AHEAD_SLACK = (0, 1, 2, 4, 8, 16, 32), 1.05
+
+#: A checkpoint names the settings that it was trained at where they are no more than this.
+MOST_SETTINGS = 1000
 
 #: Taps of that filter.
 TRIED_TAPS = 256
@@ -364,17 +366,14 @@ def _described(recordings: Recordings) -> dict[str, Any]:
     """Return what a checkpoint says of its recordings."""
     alignment = recordings.alignment
     takes = recordings.takes
-    digest = hashlib.sha256()
-    for take in takes:
-        lengths = (take.dry.num_samples, take.wet.num_samples)
-        placed = (take.split, take.lag_samples, take.polarity, take.spans)
-        digest.update(repr((take.name, sorted(take.settings.items()), lengths, placed)).encode())
     train = recordings.of("train")
+    settings = {tuple(take.settings.items()): dict(take.settings) for take in train}
     return {
-        "fingerprint": digest.hexdigest()[:16],
+        "fingerprint": recordings.fingerprint,
         "layout": recordings.layout,
         "takes": len({take.name for take in takes}),
-        "settings": len({tuple(take.settings.values()) for take in train}),
+        "settings": len(settings),
+        "trained_settings": list(settings.values()) if len(settings) <= MOST_SETTINGS else None,
         "train_seconds": round(_seconds(train, recordings), 3),
         "valid_seconds": round(_seconds(recordings.of("valid"), recordings), 3),
         "fixed_knobs": dict(recordings.fixed),

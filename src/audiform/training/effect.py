@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from audiform.audio import Audio
 from audiform.data.effect_recordings import Take, TakeReader
 from audiform.errors import DataError
-from audiform.knob import Knob, settings_to_network
+from audiform.evaluation.effect_scores import run_over
+from audiform.knob import Knob
 from audiform.metrics.effects import mr_stft, pre_emphasised
 from audiform.protocols import EffectModel
 from audiform.training.examples import Batch
@@ -77,25 +78,6 @@ class EffectObjective:
 
 #: Share of a setting's power that is added to a stretch's own, pre-emphasised one.
 EMPHASIS_FLOOR = 0.02
-
-
-def run_over(
-    network: EffectModel,
-    reader: TakeReader,
-    take: Take,
-    span: tuple[int, int],
-    knobs: Sequence[Knob],
-) -> Float[Tensor, "1 time"]:
-    """Return what ``network`` makes of a span of a take, which it hears from its look-back on."""
-    spec = network.spec
-    device = next(network.parameters()).device  # type: ignore[attr-defined]
-    positions = settings_to_network(knobs, take.settings)[None].to(device)
-    start, stop = span
-    rest = -(stop - start) % spec.block_samples
-    dry = reader.dry(take, start - spec.context_samples, stop + rest + spec.latency_samples)
-    with torch.no_grad():
-        wet = network.predict(dry[None].to(device), positions)[0].cpu()
-    return wet[:, : stop - start]
 
 
 @dataclass(frozen=True)

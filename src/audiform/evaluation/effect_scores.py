@@ -1,4 +1,4 @@
-"""The table at the end of a training: a learned effect next to what needs no learning."""
+"""Scores of a learned effect on recordings, next to what needs no learning."""
 
 from __future__ import annotations
 
@@ -15,18 +15,24 @@ from audiform.data.effect_recordings import Take, TakeReader
 from audiform.dsp.convolve import convolve
 from audiform.dsp.least_squares_filter import NormalEquations, normal_equations
 from audiform.errors import AudioError
-from audiform.knob import Knob
-from audiform.metrics.effects import esr, gain_curve_error, mae, mr_stft, pre_emphasised_esr
+from audiform.knob import Knob, settings_to_network
+from audiform.metrics.effects import (
+    esr,
+    gain_curve_error,
+    log_cosh,
+    mae,
+    mr_stft,
+    pre_emphasised_esr,
+)
 from audiform.metrics.effects_floors import FIR_TAPS, best_gain, nearest_setting
 from audiform.metrics.effects_loudness import loudness_error
 from audiform.protocols import EffectModel
-from audiform.training.effect import run_over
 
 #: What is scored: the network, and what needs no learning.
 MODEL, BYPASS, GAIN, FIR, NEAREST = "model", "bypass", "best gain", "FIR-256", "nearest setting"
 
 #: Columns of the table.
-METRICS = ("esr", "esr_pre", "mae", "mr_stft", "lufs_error", "gain_error_db")
+METRICS = ("esr", "esr_pre", "mae", "log_cosh", "mr_stft", "lufs_error", "gain_error_db")
 
 #: At most so much of a take is scored, and the filters are fitted to so much.
 MOST_SECONDS = 60.0
@@ -42,6 +48,25 @@ class TakeScores:
     settings: Mapping[str, float]
     seconds: float
     rows: Mapping[str, Mapping[str, float | None]]
+
+
+def run_over(
+    network: EffectModel,
+    reader: TakeReader,
+    take: Take,
+    span: tuple[int, int],
+    knobs: Sequence[Knob],
+) -> Float[Tensor, "1 time"]:
+    """Return what ``network`` makes of a span of a take, which it hears from its look-back on."""
+    spec = network.spec
+    device = next(network.parameters()).device  # type: ignore[attr-defined]
+    positions = settings_to_network(knobs, take.settings)[None].to(device)
+    start, stop = span
+    rest = -(stop - start) % spec.block_samples
+    dry = reader.dry(take, start - spec.context_samples, stop + rest + spec.latency_samples)
+    with torch.no_grad():
+        wet = network.predict(dry[None].to(device), positions)[0].cpu()
+    return wet[:, : stop - start]
 
 
 def score_takes(
@@ -167,6 +192,7 @@ def _metrics(
         "esr": lambda: esr(**both).item(),
         "esr_pre": lambda: pre_emphasised_esr(**both).item(),
         "mae": lambda: mae(**both).item(),
+        "log_cosh": lambda: log_cosh(**both).item(),
         "mr_stft": lambda: mr_stft(**both).item(),
         "lufs_error": lambda: loudness_error(**both, sample_rate=sample_rate),
         "gain_error_db": lambda: gain_curve_error(**both, dry=dry, sample_rate=sample_rate),
