@@ -29,6 +29,7 @@ import torch
 from audiform.data.effect_recordings import (
     RecordedExamples,
     Recordings,
+    ScoredPart,
     TakeReader,
     read_recordings,
 )
@@ -60,10 +61,16 @@ def _shape(config: EffectTCNConfig | NamWaveNetConfig) -> dict[str, Any]:
     return config.model_dump(exclude={"knobs", "sample_rate"})
 
 
+#: Recurrent networks are trained on the end of pieces whose first part only sets their state.
+WARMED_UP = {"look_back_seconds": 0.025}
+
 PEERS = {
-    "gain-tcn": Peer("gain-tcn", {"look_back_seconds": 0.1}, 4e-3, 8, 8192),
-    "lstm-32": Peer("effect-rnn", {"hidden_channels": 32}, 5e-3, 32, 2048),
-    "lstm-40": Peer("effect-rnn", {"hidden_channels": 40}, 5e-3, 32, 2048),
+    "gain-tcn": Peer("gain-tcn", {"look_back_seconds": 0.15}, 3e-3, 4, 8192),
+    "gain-tcn-8": Peer(
+        "gain-tcn", {"look_back_seconds": 0.15, "hidden_channels": 8}, 3e-3, 4, 8192
+    ),
+    "lstm-32": Peer("effect-rnn", {"hidden_channels": 32, **WARMED_UP}, 5e-3, 32, 2048),
+    "lstm-40": Peer("effect-rnn", {"hidden_channels": 40, **WARMED_UP}, 5e-3, 32, 2048),
     "tcn-300": Peer("effect-tcn", _shape(EffectTCNConfig.published(300)), 3e-3, 4, 16384),
     "wavenet": Peer("nam-wavenet", _shape(NamWaveNetConfig.published("standard")), 4e-3, 8, 8192),
     "a2-lite": Peer("nam-wavenet", _shape(NamWaveNetConfig.published("a2-lite")), 4e-3, 8, 8192),
@@ -129,12 +136,13 @@ def build(peer: Peer, recordings: Recordings) -> Any:
 
 def train(network: Any, peer: Peer, recordings: Recordings, *, seconds: float) -> int:
     """Train for so much processor time; return the steps."""
-    spec = network.spec
+    spec, takes = network.spec, recordings.of("train")
+    longest = max(stop - start for take in takes for start, stop in take.spans)
     examples = RecordedExamples(
-        recordings.of("train"),
+        takes,
         recordings.knobs,
         context_samples=spec.context_samples,
-        segment_samples=peer.segment_samples,
+        segment_samples=min(peer.segment_samples, longest),
         ahead_samples=spec.latency_samples,
     )
     objective = EffectObjective(EffectLossConfig())
@@ -182,6 +190,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--settings", type=int, default=24)
     parser.add_argument("--seconds", type=float, default=300.0)
     parser.add_argument("--valid-share", type=float, default=0.3)
+    parser.add_argument("--score-only", metavar="PERIOD:START:STOP", help="as effect train has it")
     parser.add_argument("--networks", nargs="+", choices=PEERS, default=list(PEERS))
     found = parser.parse_args()
     if (found.data is None) == (found.effect is None) or bool(found.effect) != bool(found.inputs):
@@ -199,7 +208,10 @@ def main() -> None:
             data = Path(folder) / "rendered"
             render(asked.effect, asked.inputs, data, settings=asked.settings)
         recordings = read_recordings(
-            data, cache_folder=Path(folder) / "cache", valid_share=asked.valid_share
+            data,
+            cache_folder=Path(folder) / "cache",
+            valid_share=asked.valid_share,
+            scored=ScoredPart.parse(asked.score_only) if asked.score_only else None,
         )
         rows: dict[str, str | float] = {"": "ESR, ESR-pre, gain-curve error in dB"}
         for name in asked.networks:

@@ -3,7 +3,9 @@
 python benchmarks/effect_realtime.py [--blocks 64 128 512] [--seconds 2] [--onnx] [--json FILE]
 
 Each block is timed alone. The fastest is what the code takes; the median is what this machine,
-with all else that runs on it, gave it. ``--onnx`` adds the exported graph in ONNX Runtime.
+with all else that runs on it, gave it. Knobs stand still, as in ``Effect.step`` and streams;
+``--moving`` adds what a network takes that is told its knobs with each block, ``--onnx`` the
+exported graph in ONNX Runtime.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -22,20 +25,26 @@ from audiform.checkpoints import export_effect, read_checkpoint, write_checkpoin
 from audiform.checkpoints.effect_formats import EffectFormat
 from audiform.knob import Knob
 from audiform.models import MODELS
+from audiform.protocols import SettlesKnobs, step_at
 
 KNOBS = tuple(Knob(name=f"knob_{n}", minimum=0.0, maximum=1.0, default=0.0) for n in range(4))
 
 
 @torch.inference_mode()
-def block_times(network: torch.nn.Module, block_samples: int, seconds: float) -> list[float]:
+def block_times(
+    network: torch.nn.Module, block_samples: int, seconds: float, *, moving: bool = False
+) -> list[float]:
     """Return the time that each block of ``seconds`` of audio took."""
     count = max(20, round(seconds * network.spec.sample_rate / block_samples))
     audio = 0.1 * torch.randn(count, 1, 1, block_samples)
-    knobs = torch.zeros(1, len(KNOBS))
+    knobs = torch.zeros(len(KNOBS))
+    step = step_at(network, knobs)
+    if moving:
+        step = lambda block, state: network.step(block, knobs[None], state)  # noqa: E731
     times, state = [], network.initial_state()
     for block in audio:
         started = time.perf_counter()
-        _, state = network.step(block, knobs, state)
+        _, state = step(block, state)
         times.append(time.perf_counter() - started)
     return times
 
@@ -82,6 +91,7 @@ def main() -> None:
     parser = measure.parser(__doc__)
     parser.add_argument("--blocks", type=int, nargs="+", default=[64, 128, 512])
     parser.add_argument("--seconds", type=float, default=2.0)
+    parser.add_argument("--moving", action="store_true", help="time moving knobs, too")
     parser.add_argument("--onnx", action="store_true", help="time ONNX Runtime, too")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -93,9 +103,12 @@ def main() -> None:
         own = network.spec.block_samples
         for size in arguments.blocks if own == 1 else [own]:
             audio = size / network.spec.sample_rate
-            for runtime, timed in [("", block_times), (", ONNX Runtime", onnx_block_times)]:
-                if runtime and not arguments.onnx:
-                    continue
+            ways = {"": block_times}
+            if arguments.moving and isinstance(network, SettlesKnobs):
+                ways[", knobs moving"] = partial(block_times, moving=True)
+            if arguments.onnx:
+                ways[", ONNX Runtime"] = onnx_block_times
+            for runtime, timed in ways.items():
                 times = timed(network, size, arguments.seconds)
                 rows[f"{name}, blocks of {size}{runtime}"] = (
                     f"{audio / min(times):.1f} x best, {audio / median(times):.1f} x median"

@@ -11,6 +11,7 @@ or block by block with a state in between. Its :class:`EffectSpec` says what blo
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -206,6 +207,9 @@ class EffectSpec:
 #: have them as inputs and outputs. The first axis of each is the batch.
 EffectState = tuple[Tensor, ...]
 
+#: The next block and the state before it -> wet audio and the state after, at fixed knobs.
+FixedStep = Callable[[Tensor, EffectState], tuple[Tensor, EffectState]]
+
 
 @runtime_checkable
 class EffectModel(Protocol):
@@ -247,3 +251,19 @@ class EffectModel(Protocol):
     ) -> tuple[Float[Tensor, "batch channels time"], EffectState]:
         """Take the next block and the state before it; return wet audio and the state after."""
         ...
+
+
+@runtime_checkable
+class SettlesKnobs(Protocol):
+    """A network whose steps are quicker once its knobs stand still."""
+
+    def settled(self, knobs: Float[Tensor, " knob"]) -> FixedStep:
+        """Return :meth:`EffectModel.step` for these knobs and the weights as they are now."""
+        ...
+
+
+def step_at(network: EffectModel, knobs: Float[Tensor, " knob"]) -> FixedStep:
+    """Return ``network.step`` for knobs that stand still, and weights that do."""
+    if isinstance(network, SettlesKnobs):
+        return network.settled(knobs)
+    return lambda block, state: network.step(block, knobs.expand(len(block), -1), state)

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from audiform.knob import HALF_RANGE
 from audiform.models import MODELS
-from audiform.protocols import EffectModel
+from audiform.protocols import EffectModel, step_at
 from tests.models_for_tests import (
     KNOBS,
     TINY_EFFECT_RNN,
@@ -159,6 +159,21 @@ def test_blocks_of_any_size_are_one_pass(name, size) -> None:
             parts.append(wet)
     streamed = torch.cat(parts, dim=-1)[..., spec.latency_samples :]
     torch.testing.assert_close(streamed, whole[..., : streamed.shape[-1]], atol=SAME, rtol=0)
+
+
+@every_effect
+@pytest.mark.parametrize("size", [1, 128, 1500])
+def test_knobs_that_stand_still_change_no_sample(name, size) -> None:
+    network, knobs = build(name), settings(1)
+    size = -(-size // network.spec.block_samples) * network.spec.block_samples
+    settled = step_at(network, knobs[0])
+    one = other = network.initial_state(batch_size=2)
+    with torch.inference_mode():
+        for block in play(3 * size, batch=2).split(size, dim=-1):
+            wanted, after = network.step(block, knobs.expand(2, -1), one)
+            found, settled_after = settled(block, other)
+            torch.testing.assert_close(found, wanted, atol=SAME, rtol=0)
+            one, other = settled_after, after  # a state passes from one to the other
 
 
 @every_effect

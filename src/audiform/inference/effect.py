@@ -19,7 +19,7 @@ from audiform.inference.device import choose_device
 from audiform.inference.effect_automation import Automation
 from audiform.inference.effect_stream import EffectStream
 from audiform.knob import Knob, complete_settings, settings_to_network
-from audiform.protocols import EffectModel, EffectSpec, EffectState
+from audiform.protocols import EffectModel, EffectSpec, EffectState, FixedStep, step_at
 
 #: Samples that go through at once.
 BLOCK_SAMPLES = 2**16
@@ -46,6 +46,7 @@ class Effect:
         network = build_model(checkpoint).to(choose_device(device).device)
         self.network = cast(EffectModel, network)
         self.num_weights = sum(weight.numel() for weight in network.parameters())
+        self._step_at: tuple[dict[str, float], FixedStep] | None = None
 
     @property
     def spec(self) -> EffectSpec:
@@ -136,7 +137,9 @@ class Effect:
             )
         settings = complete_settings(self.knobs, knobs)
         device = next(self.network.parameters()).device  # type: ignore[attr-defined]
-        positions = settings_to_network(self.knobs, settings).to(device).expand(len(block), -1)
+        if self._step_at is None or settings != self._step_at[0]:
+            positions = settings_to_network(self.knobs, settings).to(device)
+            self._step_at = (settings, step_at(self.network, positions))
         with torch.inference_mode():
-            wet, state = self.network.step(block.to(device)[:, None], positions, state)
+            wet, state = self._step_at[1](block.to(device)[:, None], state)
         return wet[:, 0].cpu(), state

@@ -27,7 +27,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import reduce
-from typing import Annotated
+from typing import Annotated, cast
 
 import torch
 import torch.nn.functional as F
@@ -37,10 +37,11 @@ from torch import Tensor, nn
 
 from audiform.dsp.least_squares_filter import NormalEquations, normal_equations
 from audiform.knob import Knob
-from audiform.nn.causal_convolution import CausalConvolution
+from audiform.nn.causal_convolution import SHORT_BLOCK, CausalConvolution
 from audiform.nn.envelope import FASTEST_RATE, follow_peaks, smooth
 from audiform.nn.pointwise import Pointwise
 from audiform.nn.settable_filter import SettableFilter
+from audiform.nn.settled import SettledFollowers, SettledGain, SettledGatedLayer
 from audiform.nn.streamed_effect import PASS_SAMPLES, StreamedEffect
 from audiform.protocols import EffectSpec, EffectState
 
@@ -150,7 +151,28 @@ class GainStage(nn.Module):
         nepers = self.mix(envelope) + bent + makeup
         return nepers.clamp(LEAST_NEPERS, MOST_NEPERS).exp(), envelope, followed, smoothed
 
-    def _rate(self, logarithm: Float[Tensor, "batch band"]) -> Float[Tensor, "batch band"]:
+    def settled(self, settings: Float[Tensor, " setting"]) -> SettledGain:
+        """Return the stage with these settings in its weights."""
+        slope, shift, ratio, release, attack, makeup = settings.split(self.sizes)
+        knee, curve, mix, bend, mix_bent = (
+            (layer.weight[..., 0], layer.bias)
+            for layer in (self.knee, self.curve, self.mix, self.bend, self.mix_bent)
+        )
+        return SettledGain(
+            knee=(LEVEL_SCALE * slope[:, None] * knee[0], slope * knee[1] + shift),
+            curve=(ratio[:, None] * curve[0], ratio * curve[1]),
+            followers=SettledFollowers(
+                release=self._rate(self.release + release), attack=self._rate(self.attack + attack)
+            ),
+            mix=(mix[0], mix[1] + makeup),
+            bend=bend,
+            mix_bent=mix_bent,
+            floor=LEVEL_FLOOR,
+            least_nepers=LEAST_NEPERS,
+            most_nepers=MOST_NEPERS,
+        )
+
+    def _rate(self, logarithm: Float[Tensor, "*batch band"]) -> Float[Tensor, "*batch band"]:
         slowest = 1 / (SLOWEST_SECONDS * self.sample_rate)
         return logarithm.double().exp().clamp(slowest, FASTEST_RATE)
 
@@ -182,6 +204,19 @@ class GatedLayer(nn.Module):
         value, gate = torch.addcmul(shift, convolved, gain).chunk(2, dim=1)
         passed = value.tanh() * gate.sigmoid()
         return hidden + self.output(passed), past
+
+    def settled(self, settings: Float[Tensor, " setting"]) -> SettledGatedLayer:
+        """Return the layer with these settings in its weights."""
+        gain, shift = settings.chunk(2)
+        bias = self.convolution.bias
+        assert bias is not None
+        return SettledGatedLayer(
+            gain[:, None, None] * self.convolution.weight,
+            gain * bias + shift,
+            self.output.weight[..., 0],
+            self.output.bias,
+            dilation=self.convolution.dilation,
+        )
 
 
 class GainTCN(StreamedEffect):
@@ -264,6 +299,11 @@ class GainTCN(StreamedEffect):
         before, after = self.head(hidden).split(1, dim=1)
         filtered, unfiltered = self.filter(ridden + before, settings[-1], unfiltered)
         return filtered + after, (*kept, unfiltered, followed, smoothed)
+
+    @torch.no_grad()
+    def settled(self, knobs: Float[Tensor, " knob"]) -> SettledGainTCN:
+        """Return :meth:`step` for knobs that stand still, quicker on short blocks."""
+        return SettledGainTCN(self, knobs)
 
     def _settings(self, knobs: Float[Tensor, "batch knob"]) -> tuple[Tensor, ...]:
         """Return what the knobs set each part to, (batch, setting, 1): some multiply, some add."""
@@ -372,6 +412,46 @@ class GainTCN(StreamedEffect):
         weights = torch.linalg.solve(hidden.T @ hidden + ridge, hidden.T @ wanted.double())
         self._readout.weight[-count:] = weights[:-1].T.float()
         self._readout.bias[-count:] = weights[-1].float()
+
+
+class SettledGainTCN:
+    """:class:`GainTCN` with knobs that stand still, in its weights as they are now."""
+
+    def __init__(self, network: GainTCN, knobs: Float[Tensor, " knob"]) -> None:
+        self.network, self.knobs = network, knobs
+        gain, *layers, shapes = (part[0, :, 0] for part in network._settings(knobs[None]))
+        self.gain = network.gain.settled(gain)
+        self.input = network.input.weight[..., 0], network.input.bias[:, None]
+        self.layers = [
+            cast(GatedLayer, layer).settled(own)
+            for layer, own in zip(network.layers, layers, strict=True)
+        ]
+        self.head = network.head.weight[..., 0], network.head.bias[:, None]
+        self.filter = network.filter.settled(shapes)
+
+    @torch.no_grad()
+    def __call__(
+        self, block: Float[Tensor, "batch 1 time"], state: EffectState
+    ) -> tuple[Float[Tensor, "batch 1 time"], EffectState]:
+        """Take the next block of dry audio and return wet audio of its length, and the state."""
+        if block.shape[-1] > SHORT_BLOCK:
+            return self.network.step(block, self.knobs.expand(len(block), -1), state)
+        *pasts, unfiltered, followed, smoothed = state
+        dry = block.transpose(0, 1)
+        gain, envelope, followed, smoothed = self.gain(dry, followed, smoothed)
+        ridden = gain.mul_(dry)
+        seen = torch.cat([dry, ridden, envelope])
+        hidden = torch.addmm(self.input[1], self.input[0], seen.view(len(seen), -1))
+        hidden = hidden.view(-1, *dry.shape[1:])
+        kept = []
+        for layer, past in zip(self.layers, pasts, strict=True):
+            hidden, past = layer(hidden, past)
+            kept.append(past)
+        heads = torch.addmm(self.head[1], self.head[0], hidden.view(len(hidden), -1))
+        before, after = heads.view(2, *dry.shape).unbind()
+        filtered, unfiltered = self.filter(ridden.add_(before), unfiltered)
+        wet = filtered.add_(after).transpose(0, 1)
+        return wet, (*kept, unfiltered, followed, smoothed)
 
 
 def _near(found: NormalEquations, common: Float[Tensor, " taps"]) -> Float[Tensor, " taps"]:

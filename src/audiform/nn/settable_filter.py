@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from audiform.dsp.convolve import convolve
 from audiform.nn.causal_convolution import SHORT_BLOCK
+from audiform.nn.settled import SettledFilter
 
 #: Weights are taps divided by this: an optimiser that moves every weight by as much as the others'
 #: would otherwise drown a fitted filter in noise.
@@ -55,6 +56,10 @@ class SettableFilter(nn.Module):
             (len(known), length, count), (known.stride(0), known.stride(2), known.stride(2))
         )
         return (windows @ taps.flip(-1)[..., None]).transpose(1, 2), kept
+
+    def settled(self, settings: Float[Tensor, " shape"]) -> SettledFilter:
+        """Return the filter that these settings mix."""
+        return SettledFilter(TAP_UNIT * (self.taps + settings @ self.shapes))
 
     @torch.no_grad()
     def start(self, filters: Float[Tensor, "setting taps"]) -> None:
