@@ -15,8 +15,10 @@ from audiform.models.demucs import DemucsConfig
 from audiform.models.effect_rnn import EffectRNNConfig
 from audiform.models.effect_tcn import EffectTCNConfig
 from audiform.models.frame_primer import FramePrimerConfig
+from audiform.models.frame_restorer import FrameRestorerConfig
 from audiform.models.frame_transformer import FrameTransformerConfig
 from audiform.models.gain_tcn import GainTCNConfig
+from audiform.models.grid_aligner import GridAlignerConfig
 from audiform.models.hdemucs import HDemucsConfig
 from audiform.models.htdemucs import HTDemucs, HTDemucsConfig
 from audiform.models.nam_wavenet import NamWaveNetConfig, StackConfig
@@ -119,6 +121,36 @@ TINY_SIGNALTRAIN_ATTENTION = SignalTrainAttentionConfig(
     near_levels=24,
     point_samples=4,
     num_ramps=3,
+)
+TINY_FRAME_RESTORER = FrameRestorerConfig(
+    knobs=KNOBS,
+    n_fft=64,
+    hop_length=16,
+    bands=((2, 4), (4, 4)),
+    hidden_channels=8,
+    num_heads=2,
+    reach_frames=4,
+    block_frames=4,
+)
+#: A line every 64 samples, which is a block.
+TINY_GRID_ALIGNER = GridAlignerConfig(
+    knobs=KNOBS,
+    n_fft=64,
+    hop_length=16,
+    bands=((2, 4), (4, 4)),
+    hidden_channels=8,
+    num_heads=2,
+    num_blocks=1,
+    reach_frames=4,
+    threshold=0.1,
+    min_gap_seconds=0.001,
+    max_shift_seconds=0.0007,
+    hold_seconds=0.005,
+    lead_seconds=0.0001,
+    fade_seconds=0.0001,
+    tempo_bpm=44100 * 60 / 64,
+    lines_per_beat=1,
+    block_samples=64,
 )
 TINY_GAIN_TCN = GainTCNConfig(
     knobs=KNOBS,

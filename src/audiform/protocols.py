@@ -11,7 +11,7 @@ or block by block with a state in between. Its :class:`EffectSpec` says what blo
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -192,7 +192,8 @@ class EffectSpec:
     ``context_samples``: how much dry audio before a sample the wet one depends on, its look-back;
     what a state remembers beyond it fades slowly. ``block_samples``: the length of a block is a
     multiple of it. ``latency_samples``: how much later than dry audio wet audio comes out of
-    :meth:`EffectModel.step`.
+    :meth:`EffectModel.step`. ``channels_together``: the channels of a sound are heard as one, as
+    the channels of an item of a batch; otherwise each goes through by itself, as an item.
     """
 
     sample_rate: int
@@ -201,6 +202,7 @@ class EffectSpec:
     context_samples: int
     block_samples: int = 1
     latency_samples: int = 0
+    channels_together: bool = False
 
 
 #: What an effect remembers between two blocks: plain tensors, so that an exported network can
@@ -267,3 +269,12 @@ def step_at(network: EffectModel, knobs: Float[Tensor, " knob"]) -> FixedStep:
     if isinstance(network, SettlesKnobs):
         return network.settled(knobs)
     return lambda block, state: network.step(block, knobs.expand(len(block), -1), state)
+
+
+@runtime_checkable
+class FollowsBeats(Protocol):
+    """An effect that can be told when beats are."""
+
+    def state_with_beats(self, beats: Sequence[float], batch_size: int = 1) -> EffectState:
+        """Return the state before the first block, with the beats' times in seconds."""
+        ...

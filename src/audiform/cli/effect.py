@@ -366,23 +366,34 @@ def apply(
             '{"KNOB": [[SECONDS, VALUE], ...]}.',
         ),
     ] = None,
+    clicks: Annotated[
+        Path | None,
+        typer.Option(
+            "--clicks",
+            metavar="AUDIO",
+            help="A track with a click on every beat, for an effect that puts hits on a grid.",
+        ),
+    ] = None,
     device: Annotated[str, typer.Option("-d", "--device", help="cpu, cuda or auto.")] = "cpu",
     as_json: AsJson = False,
 ) -> None:
     """Put a learned effect on files, block by block; length, rate and tags stay.
 
     [dim]audiform effect apply pedal.safetensors guitar.wav -o wet.wav --knob gain=70
-    audiform effect apply comp.safetensors drums.flac -o wet.flac --automate ride.csv[/]
+    audiform effect apply comp.safetensors drums.flac -o wet.flac --automate ride.csv
+    audiform effect apply align.safetensors drums.wav -o tight.wav --clicks click.wav[/]
     """
     with errors_as_exit_codes():
         from rich.console import Console
         from rich.progress import Progress
 
+        from audiform.inference.click_track import read_clicks
         from audiform.inference.effect import Effect
         from audiform.inference.effect_automation import Automation
         from audiform.inference.effect_file import apply_to_file
         from audiform.knob import complete_settings
 
+        beats = [] if clicks is None else read_clicks(clicks)
         automation = None if automate is None else Automation.read(automate)
         effect = Effect(file, device=device)
         settings = complete_settings(effect.knobs, parse_knobs(knobs))
@@ -402,6 +413,7 @@ def apply(
                     target,
                     settings=settings,
                     automation=automation,
+                    beats=beats,
                     on_progress=on_progress,
                 )
                 _warn(written)
@@ -538,7 +550,8 @@ def _print_info(about: Mapping[str, Any]) -> None:
             f"by default {knob['default']:g}, {knob['scale']}"
         )
     training = about["training"]
-    if data := training.get("data"):
+    data = training.get("data") or {}
+    if "takes" in data:
         print(
             f"trained on {data['train_seconds']:g} s in {data['takes']} recordings of "
             f"{data['settings']} settings, {training['steps']} steps, {training['seconds']:g} s"

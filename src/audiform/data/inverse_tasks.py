@@ -8,14 +8,16 @@ input and output of a noise adder and of a shifter; there the knob says how much
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from audiform.data.effect_inputs import PUBLISHED_FILE_KINDS, DrySource, SyntheticDry, pink_noise
+from audiform.data.effect_inputs import PUBLISHED_FILE_KINDS, DrySource, SyntheticDry
 from audiform.data.effect_pairs import Pair, draw_settings
+from audiform.data.noises import draw_noise
 from audiform.data.rooms import draw_room, reflections
 from audiform.dsp.convolve import convolve
 from audiform.errors import DataError
@@ -33,10 +35,14 @@ def _draw_strength(rng: np.random.Generator) -> float:
 
 @dataclass(frozen=True)
 class Denoise:
-    """White or pink noise with a peak of up to ``max_amplitude`` to be taken away."""
+    """White, pink or coloured noise to be taken away, ``snr_db`` below the sound's mean square.
+
+    A ``strength`` of None is drawn.
+    """
 
     source: DrySource = field(default_factory=lambda: SyntheticDry(PUBLISHED_FILE_KINDS))
-    max_amplitude: float = 0.5
+    snr_db: tuple[float, float] = (-5.0, 20.0)
+    strength: float | None = None
 
     @property
     def knobs(self) -> tuple[Knob, ...]:
@@ -45,14 +51,11 @@ class Denoise:
 
     def __call__(self, rng: np.random.Generator, *, samples: int, sample_rate: int) -> Pair:
         """Return a pair: ``clean + noise`` and ``clean + (1 - strength) noise``."""
-        strength = _draw_strength(rng)
+        strength = _draw_strength(rng) if self.strength is None else self.strength
         clean = self.source(rng, samples=samples, sample_rate=sample_rate)
-        amplitude = rng.uniform(0.0, self.max_amplitude)
-        is_pink = rng.random() < 0.5
-        rows = [
-            pink_noise(rng, samples) if is_pink else rng.uniform(-1.0, 1.0, samples) for _ in clean
-        ]
-        noise = torch.from_numpy((amplitude * np.stack(rows)).astype(np.float32))
+        level = clean.square().mean().sqrt() * 10.0 ** (-rng.uniform(*self.snr_db) / 20.0)
+        rows = np.stack([draw_noise(rng, samples, sample_rate) for _ in clean])
+        noise = level * torch.from_numpy(rows.astype(np.float32))
         return Pair(clean + noise, clean + (1.0 - strength) * noise, {"strength": strength})
 
 
@@ -60,13 +63,15 @@ class Denoise:
 class Dereverberate:
     """A drawn room to be taken away; the direct sound stays where it is.
 
-    ``lead_in_seconds`` of sound go before, so that the room already sounds.
+    ``lead_in_seconds`` of sound go before, so that the room already sounds. A ``strength`` of
+    None is drawn.
     """
 
     source: DrySource = field(
         default_factory=lambda: SyntheticDry(("pluck", "noisy-box", "noisy-pluck"), 8192)
     )
     lead_in_seconds: float = 0.5
+    strength: float | None = None
 
     @property
     def knobs(self) -> tuple[Knob, ...]:
@@ -75,13 +80,21 @@ class Dereverberate:
 
     def __call__(self, rng: np.random.Generator, *, samples: int, sample_rate: int) -> Pair:
         """Return a pair: ``dry + room`` and ``dry + (1 - strength) room``."""
-        strength = _draw_strength(rng)
+        strength = _draw_strength(rng) if self.strength is None else self.strength
         lead_in = round(self.lead_in_seconds * sample_rate)
         dry = self.source(rng, samples=lead_in + samples, sample_rate=sample_rate)
         response = reflections(draw_room(rng), rng, sample_rate=sample_rate)
         room = convolve(dry.double(), torch.from_numpy(response)[None]).float()
         dry, room = dry[:, lead_in:], room[:, lead_in:]
         return Pair(dry + room, dry + (1.0 - strength) * room, {"strength": strength})
+
+
+class NoteSource(Protocol):
+    """Something that gives notes or hits, drawn from ``rng`` alone."""
+
+    def __call__(self, rng: np.random.Generator, samples: int, sample_rate: int) -> np.ndarray:
+        """Return ``samples`` samples that begin with the attack."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -128,11 +141,13 @@ class TimeAlign:
     """Notes off the grid to be moved onto it.
 
     The grid's lines lie in the middle of ``num_notes`` equal parts of the window; a note is off
-    by up to ``max_shift_seconds``, and never so far that it meets its neighbour.
+    by up to ``max_shift_seconds``, and never so far that it meets its neighbour. ``note`` gives
+    what is played.
     """
 
     num_notes: int = 1
     max_shift_seconds: float = 0.17
+    note: NoteSource = field(default_factory=lambda: synthetic_note)
 
     def __post_init__(self) -> None:
         if self.num_notes < 1 or self.max_shift_seconds <= 0:
@@ -154,7 +169,7 @@ class TimeAlign:
         shifts = np.round(rng.uniform(-furthest, furthest, size=self.num_notes)).astype(int)
         before = -int(rng.uniform(0.0, 0.5) * part)
         length = 2 * samples + round(FADE_SECONDS * sample_rate) + 1
-        notes = tuple(_note(rng, length, sample_rate) for _ in range(self.num_notes + 1))
+        notes = tuple(self.note(rng, length, sample_rate) for _ in range(self.num_notes + 1))
         played = (line + int(shift) for line, shift in zip(grid, shifts, strict=True))
         return Performance(notes, (before, *played), (before, *grid))
 
@@ -170,7 +185,7 @@ class TimeAlign:
         return Pair(dry, wet, {"strength": strength})
 
 
-def _note(rng: np.random.Generator, samples: int, sample_rate: int) -> np.ndarray:
+def synthetic_note(rng: np.random.Generator, samples: int, sample_rate: int) -> np.ndarray:
     """Return a struck tone of one to three partials, or a drum: noise that dies away faster."""
     seconds = np.arange(samples) / sample_rate
     level = rng.uniform(0.3, 0.9)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -14,12 +15,19 @@ from torch import Tensor
 from audiform.audio import Audio
 from audiform.checkpoints.file import build_model
 from audiform.checkpoints.model_package import resolve
-from audiform.errors import AudioError, CheckpointError
+from audiform.errors import AudioError, CheckpointError, ConfigError
 from audiform.inference.device import choose_device
 from audiform.inference.effect_automation import Automation
-from audiform.inference.effect_stream import EffectStream
+from audiform.inference.effect_stream import EffectStream, as_batch
 from audiform.knob import Knob, complete_settings, settings_to_network
-from audiform.protocols import EffectModel, EffectSpec, EffectState, FixedStep, step_at
+from audiform.protocols import (
+    EffectModel,
+    EffectSpec,
+    EffectState,
+    FixedStep,
+    FollowsBeats,
+    step_at,
+)
 
 #: Samples that go through at once.
 BLOCK_SAMPLES = 2**16
@@ -80,14 +88,24 @@ class Effect:
             "scores": self.header.scores,
         }
 
-    def apply(self, audio: Audio, *, automation: Automation | None = None, **knobs: float) -> Audio:
+    def apply(
+        self,
+        audio: Audio,
+        *,
+        automation: Automation | None = None,
+        beats: Sequence[float] = (),
+        **knobs: float,
+    ) -> Audio:
         """Return ``audio`` with the effect on it, at its rate and length.
 
         Knobs by name in their units, or the defaults; ``automation`` moves those that it names.
-        Channels go through each on its own; latency is taken out. Raises :class:`ConfigError`
-        for a knob that is not there or a value outside its range.
+        ``beats`` are times in seconds, for effects that follow them. Channels go through each
+        on its own, unless the effect hears them together; latency is taken out. Raises
+        :class:`ConfigError` for a knob that is not there or a value outside its range.
         """
-        stream = self.stream(audio.sample_rate, audio.num_channels, automation=automation, **knobs)
+        stream = self.stream(
+            audio.sample_rate, audio.num_channels, automation=automation, beats=beats, **knobs
+        )
         dry = audio.samples.detach().cpu().float().numpy()
         starts = range(0, audio.num_samples, BLOCK_SAMPLES)
         parts = [stream.push(dry[:, start : start + BLOCK_SAMPLES]) for start in starts]
@@ -100,20 +118,27 @@ class Effect:
         num_channels: int = 1,
         *,
         automation: Automation | None = None,
+        beats: Sequence[float] = (),
         **knobs: float,
     ) -> EffectStream:
         """Return what takes blocks of a sound at its own rate and gives :meth:`apply`'s."""
+        state = None
+        if len(beats):
+            if not isinstance(self.network, FollowsBeats):
+                raise ConfigError(f"{self.name} follows no beats; leave them out")
+            state = self.network.state_with_beats(beats)
         return EffectStream(
             self.network,
             sample_rate=sample_rate,
             num_channels=num_channels,
             settings=knobs,
             automation=automation,
+            state=state,
         )
 
     def initial_state(self, num_channels: int = 1) -> EffectState:
         """Return the state before the first block of :meth:`step`: silence."""
-        return self.network.initial_state(num_channels)
+        return self.network.initial_state(1 if self.spec.channels_together else num_channels)
 
     def step(
         self, block: Float[Tensor, "channels time"], state: EffectState, **knobs: float
@@ -130,7 +155,8 @@ class Effect:
                 f"a block of shape {tuple(block.shape)} was given; {self.name} takes (channels, "
                 f"time) with a time that is a multiple of {size}"
             )
-        if len(block) != len(state[0]):
+        items = as_batch(block, self.spec)
+        if len(items) != len(state[0]):
             raise AudioError(
                 f"a block of {len(block)} channels was given with a state of {len(state[0])}; "
                 "begin with initial_state(num_channels)"
@@ -141,5 +167,5 @@ class Effect:
             positions = settings_to_network(self.knobs, settings).to(device)
             self._step_at = (settings, step_at(self.network, positions))
         with torch.inference_mode():
-            wet, state = self._step_at[1](block.to(device)[:, None], state)
-        return wet[:, 0].cpu(), state
+            wet, state = self._step_at[1](items.to(device), state)
+        return wet.flatten(0, 1).cpu(), state

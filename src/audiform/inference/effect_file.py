@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from audiform.errors import ConfigError
@@ -21,11 +21,13 @@ def apply_to_file(
     *,
     settings: Mapping[str, float],
     automation: Automation | None = None,
+    beats: Sequence[float] = (),
     on_progress: Callable[[int, int | None], None] | None = None,
 ) -> AudioWriter:
     """Write ``source`` with ``effect`` on it to ``target``, of the same length, rate and tags.
 
-    The ending of ``target`` names the format; wav is 32-bit float and flac 24-bit. Returns the
+    The ending of ``target`` names the format; wav is 32-bit float and flac 24-bit. ``beats`` are
+    times in seconds, for effects that follow them. Returns the
     closed writer, which says what it clipped. ``on_progress`` is told samples done and in all,
     or None. Raises :class:`ConfigError` for a knob or a format that is not there,
     :class:`AudioError` for files.
@@ -37,7 +39,11 @@ def apply_to_file(
         if Path(target).exists() and Path(target).samefile(info.path):
             raise ConfigError(f"{target} was asked for as input and output; choose another -o")
         stream = effect.stream(
-            info.sample_rate, info.num_channels, automation=automation, **settings
+            info.sample_rate,
+            info.num_channels,
+            automation=automation,
+            beats=beats,
+            **settings,
         )
         with open_writer(
             target,

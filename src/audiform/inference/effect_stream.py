@@ -12,12 +12,13 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from audiform.inference.effect_automation import Automation
 from audiform.io.resample import StreamResampler, resampled_length
 from audiform.knob import complete_settings
-from audiform.protocols import EffectModel, FixedStep, step_at
+from audiform.protocols import EffectModel, EffectSpec, EffectState, FixedStep, step_at
 
 #: Knobs that move are set anew after so many samples: 1.5 ms at 44.1 kHz.
 CONTROL_SAMPLES = 64
@@ -26,8 +27,18 @@ CONTROL_SAMPLES = 64
 STRETCH_SAMPLES = 2**14
 
 
+def as_batch(
+    block: Float[Tensor, "channels time"], spec: EffectSpec
+) -> Float[Tensor, "item item_channels time"]:
+    """Return the channels of a block as items of a batch, or as those of one item."""
+    return block[None] if spec.channels_together else block[:, None]
+
+
 class EffectStream:
-    """All that :meth:`push` and :meth:`finish` return, joined, is as long as what was pushed."""
+    """All that :meth:`push` and :meth:`finish` return, joined, is as long as what was pushed.
+
+    ``state`` is what the network begins with, silence by default.
+    """
 
     def __init__(
         self,
@@ -37,6 +48,7 @@ class EffectStream:
         num_channels: int,
         settings: Mapping[str, float],
         automation: Automation | None = None,
+        state: EffectState | None = None,
     ) -> None:
         spec = network.spec
         self.network, self.spec = network, spec
@@ -46,7 +58,8 @@ class EffectStream:
         complete = complete_settings(spec.knobs, settings)
         self.fixed = np.array([knob.to_network(complete[knob.name]) for knob in spec.knobs])
         self.automation = automation if automation is not None and automation.points else None
-        self.state = network.initial_state(num_channels)
+        together = spec.channels_together
+        self.state = state or network.initial_state(1 if together else num_channels)
         self.device = next(network.parameters()).device  # type: ignore[attr-defined]
         self.step_at: tuple[np.ndarray, FixedStep] | None = None
         rates = {"from_rate_hz": sample_rate, "to_rate_hz": spec.sample_rate}
@@ -101,11 +114,10 @@ class EffectStream:
         if self.step_at is None or not np.array_equal(positions, self.step_at[0]):
             knobs = torch.tensor(positions, dtype=torch.float32, device=self.device)
             self.step_at = (positions, step_at(self.network, knobs))
-        block = torch.tensor(np.ascontiguousarray(dry), device=self.device)[:, None]
+        block = as_batch(torch.tensor(np.ascontiguousarray(dry), device=self.device), self.spec)
         with torch.inference_mode():
             wet, self.state = self.step_at[1](block, self.state)
-        result: Tensor = wet[:, 0].float().cpu()
-        return result.numpy()
+        return wet.flatten(0, 1).float().cpu().numpy()
 
     def _positions(self, count: int) -> tuple[int, np.ndarray]:
         """Return how far the knobs stay where they are, at most ``count``, and where that is."""

@@ -74,3 +74,25 @@ def onset_errors_ms(
         ours, theirs = (int(curve[near].sum(dim=-1).argmax()) for curve in curves)
         errors.append(1000.0 * (ours - theirs) * ONSET_HOP / sample_rate)
     return errors
+
+
+def matched_onsets(found: Sequence[float], true: Sequence[float], *, within: float) -> list[float]:
+    """Return how late each onset is that was found ``within`` a true one, each used once.
+
+    Both in the order of time and in one unit; the pairs that fit best are made first.
+    """
+    pairs = sorted(
+        (abs(here - there), number, other)
+        for number, here in enumerate(found)
+        for other, there in enumerate(true)
+        if abs(here - there) <= within
+    )
+    used: set[int] = set()
+    taken: set[int] = set()
+    errors = []
+    for _, number, other in pairs:
+        if number not in used and other not in taken:
+            used.add(number)
+            taken.add(other)
+            errors.append(found[number] - true[other])
+    return errors

@@ -12,8 +12,10 @@ from audiform.models.demucs import Demucs, DemucsConfig
 from audiform.models.effect_rnn import EffectRNN, EffectRNNConfig
 from audiform.models.effect_tcn import EffectTCN, EffectTCNConfig
 from audiform.models.frame_primer import FramePrimer, FramePrimerConfig
+from audiform.models.frame_restorer import FrameRestorer, FrameRestorerConfig
 from audiform.models.frame_transformer import FrameTransformer, FrameTransformerConfig
 from audiform.models.gain_tcn import GainTCN, GainTCNConfig
+from audiform.models.grid_aligner import GridAligner, GridAlignerConfig
 from audiform.models.hdemucs import HDemucs, HDemucsConfig
 from audiform.models.htdemucs import HTDemucs, HTDemucsConfig
 from audiform.models.nam_wavenet import NamWaveNet, NamWaveNetConfig
@@ -43,8 +45,10 @@ MODELS: dict[str, ModelEntry] = {
     "effect-rnn": ModelEntry(EffectRNNConfig, EffectRNN),
     "effect-tcn": ModelEntry(EffectTCNConfig, EffectTCN),
     "frame-primer": ModelEntry(FramePrimerConfig, FramePrimer),
+    "frame-restorer": ModelEntry(FrameRestorerConfig, FrameRestorer),
     "frame-transformer": ModelEntry(FrameTransformerConfig, FrameTransformer),
     "gain-tcn": ModelEntry(GainTCNConfig, GainTCN),
+    "grid-aligner": ModelEntry(GridAlignerConfig, GridAligner),
     "hdemucs": ModelEntry(HDemucsConfig, HDemucs),
     "htdemucs": ModelEntry(HTDemucsConfig, HTDemucs),
     "nam-wavenet": ModelEntry(NamWaveNetConfig, NamWaveNet),

@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+from audiform.recipes.alignment import inverse_align, inverse_align_tiny
+from audiform.recipes.alignment import run as run_alignment
 from audiform.recipes.band_split import band_split, band_split_tiny
 from audiform.recipes.demucs import demucs, demucs_tiny
 from audiform.recipes.effect import EffectRecipe, effect_architectures, effect_run, effect_tiny
@@ -37,6 +39,14 @@ from audiform.recipes.htdemucs import (
     htdemucs_sparse_tiny,
     htdemucs_tiny,
 )
+from audiform.recipes.inverse import (
+    InverseRecipe,
+    inverse_denoise,
+    inverse_denoise_tiny,
+    inverse_dereverb,
+    inverse_dereverb_tiny,
+)
+from audiform.recipes.inverse import run as run_inverse
 from audiform.recipes.named import NamedRecipe
 from audiform.recipes.pretraining import PretrainingRun
 from audiform.recipes.pretraining import run as run_pretraining
@@ -112,6 +122,20 @@ EFFECT_RECIPES: dict[str, EffectRecipe] = {
     },
 }
 
+#: Name -> training run of an effect that undoes something, on any folder of sounds.
+INVERSE_RECIPES: dict[str, InverseRecipe] = {
+    "inverse-align": InverseRecipe("inverse-align", inverse_align, run_alignment),
+    "inverse-align-tiny": InverseRecipe("inverse-align-tiny", inverse_align_tiny, run_alignment),
+    "inverse-denoise": InverseRecipe("inverse-denoise", inverse_denoise, run_inverse),
+    "inverse-denoise-tiny": InverseRecipe(
+        "inverse-denoise-tiny", inverse_denoise_tiny, run_inverse
+    ),
+    "inverse-dereverb": InverseRecipe("inverse-dereverb", inverse_dereverb, run_inverse),
+    "inverse-dereverb-tiny": InverseRecipe(
+        "inverse-dereverb-tiny", inverse_dereverb_tiny, run_inverse
+    ),
+}
+
 #: The same for runs that remove vocals.
 VOCAL_REMOVAL_RUNS: dict[str, Callable[[], VocalRemovalRun]] = {
     "frame-transformer": frame_transformer,
@@ -133,6 +157,7 @@ RECIPES: dict[str, Recipe] = {
     "default": band_split,
     "default-tiny": band_split_tiny,
     **EFFECT_RECIPES,
+    **INVERSE_RECIPES,
     **{name: NamedRecipe(name, of, run_separation) for name, of in SEPARATION_RUNS.items()},
     **{name: NamedRecipe(name, of, run_vocal_removal) for name, of in VOCAL_REMOVAL_RUNS.items()},
     **{name: NamedRecipe(name, of, run_pretraining) for name, of in PRETRAINING_RUNS.items()},

@@ -1,0 +1,185 @@
+"""FrameRestorer: takes noise, a room or another damage away from a sound, as much as is wanted.
+
+A spectrogram's frames attend to the frames near them and say for every bin which share of it is
+damage; how far the bin stands out of its own past and of its softest moments counts too, bin by
+bin. The share is cut out, transformed back and subtracted: ``dry - amount * damage``. So an
+amount of 0 returns the very samples, what is left of the damage falls evenly with the amount,
+and the network need not be told of it. Denoising and de-reverberation as effects with a
+strength: S. H. Hawley, "Learning tunable audio effects via neural networks with self attention"
+(2020). Differs from the published network in that frames look both ways (its latency is what
+they look ahead), and in estimating the damage and not the result.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Complex, Float
+from pydantic import BaseModel, ConfigDict, PositiveInt, model_validator
+from torch import Tensor, nn
+
+from audiform.knob import HALF_RANGE, Knob
+from audiform.nn.bounded_effect import BoundedEffect
+from audiform.nn.near_frames import (
+    EMBEDDED_SIDE,
+    BandHead,
+    NearFrames,
+    contrasts,
+    relative_levels,
+)
+from audiform.protocols import EffectSpec
+
+#: Power of a bin that counts as silence: noise at -90 dB of full scale.
+POWER_FLOOR = 1e-9
+
+#: Levels, in nepers of power, times this.
+LEVEL_SCALE = 0.25
+
+#: Before training a bin is taken for clean by so much, and by more where it stands out.
+INITIAL_CLEAN, INITIAL_CONTRAST = 1.0, 0.25
+
+#: Contrasts of each bin, and all of its levels.
+NUM_CONTRASTS, NUM_LEVELS = 3, 3 + 2 * EMBEDDED_SIDE + 1
+
+STRENGTH = Knob(name="strength", minimum=0.0, maximum=1.0, default=1.0)
+
+
+class FrameRestorerConfig(BaseModel):
+    """Hyper-parameters of :class:`FrameRestorer`.
+
+    - ``knobs``: the first says how much is taken away; others, if any, change what is.
+    - ``bands``: (width in bins, how many) from the bottom up; what is left is the last band.
+    - ``reach_frames``: how far a frame looks to each side in one block.
+    - ``block_frames``: frames that a block of a stream holds.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    knobs: tuple[Knob, ...] = (STRENGTH,)
+    sample_rate: PositiveInt = 44100
+    n_fft: PositiveInt = 2048
+    hop_length: PositiveInt = 1024
+    bands: tuple[tuple[PositiveInt, PositiveInt], ...] = ((8, 16), (16, 12), (32, 8), (64, 6))
+    hidden_channels: PositiveInt = 40
+    num_heads: PositiveInt = 4
+    num_blocks: PositiveInt = 2
+    reach_frames: PositiveInt = 12
+    block_frames: PositiveInt = 32
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> FrameRestorerConfig:
+        if self.n_fft % (2 * self.hop_length):
+            raise ValueError(f"hop_length {self.hop_length} must divide half of n_fft {self.n_fft}")
+        if self.hidden_channels % self.num_heads:
+            raise ValueError(
+                f"hidden_channels {self.hidden_channels} must be a multiple of num_heads "
+                f"{self.num_heads}"
+            )
+        if sum(width * count for width, count in self.bands) >= self.num_bins:
+            raise ValueError(f"bands exceed the {self.num_bins} bins; the last one takes the rest")
+        return self
+
+    @property
+    def num_bins(self) -> int:
+        """Bins of the spectrum, 0 Hz and the highest included."""
+        return self.n_fft // 2 + 1
+
+    @property
+    def all_bands(self) -> tuple[tuple[int, int], ...]:
+        """``bands`` with the last one."""
+        rest = self.num_bins - sum(width * count for width, count in self.bands)
+        return (*self.bands, (rest, 1))
+
+    @property
+    def heard_frames(self) -> int:
+        """Frames to each side that one frame's answer depends on."""
+        return (self.num_blocks + 2) * self.reach_frames + EMBEDDED_SIDE
+
+    @property
+    def heard_samples(self) -> int:
+        """Samples to each side that one sample's answer depends on."""
+        return (self.heard_frames - 1) * self.hop_length + self.n_fft
+
+
+class FrameRestorer(BoundedEffect):
+    """Effect that subtracts what it takes for damage; see the module's text."""
+
+    def __init__(self, config: FrameRestorerConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.frames = NearFrames(
+            config.all_bands,
+            config.hidden_channels,
+            num_levels=NUM_LEVELS,
+            num_blocks=config.num_blocks,
+            num_heads=config.num_heads,
+            reach=config.reach_frames,
+            num_settings=max(0, len(config.knobs) - 1),
+        )
+        self.head = BandHead(config.all_bands, config.hidden_channels)
+        self.contrast = nn.Parameter(torch.full((NUM_CONTRASTS, config.num_bins), INITIAL_CONTRAST))
+        window = torch.hann_window(config.n_fft).sqrt()
+        self.register_buffer("window", window, persistent=False)
+
+    @property
+    def spec(self) -> EffectSpec:
+        """What the engine must know."""
+        config = self.config
+        return EffectSpec(
+            sample_rate=config.sample_rate,
+            audio_channels=1,
+            knobs=config.knobs,
+            context_samples=config.heard_samples,
+            block_samples=config.block_frames * config.hop_length,
+            latency_samples=config.heard_samples,
+        )
+
+    def core(
+        self, power: Float[Tensor, "batch frame bin"], settings: Float[Tensor, "batch setting"]
+    ) -> Float[Tensor, "batch frame bin"]:
+        """Return which share of each bin is damage; frames near both ends know too little."""
+        reach = self.config.reach_frames
+        levels = relative_levels(power, reach=reach, floor=POWER_FLOOR)
+        against = contrasts(power, reach=reach, floor=POWER_FLOOR)
+        both = LEVEL_SCALE * torch.cat([levels, against], dim=2)
+        clean = self.head(self.frames(both, settings)) + (against * self.contrast).sum(dim=2)
+        return torch.sigmoid(-clean - INITIAL_CLEAN)
+
+    def predict(
+        self, dry: Float[Tensor, "batch 1 time"], knobs: Float[Tensor, "batch knob"]
+    ) -> Float[Tensor, "batch 1 wet_time"]:
+        """Return what ``dry`` becomes, without its look-back and its look-ahead.
+
+        It must hold both and a whole number of hops.
+        """
+        config = self.config
+        spectrum = self._analyse(dry[:, 0])
+        power = spectrum.real.square() + spectrum.imag.square()
+        heard = slice(config.heard_frames, -config.heard_frames)
+        share = self.core(power, knobs[:, 1:])[:, heard]
+        damage = self._synthesise(share * spectrum[:, heard])
+        aside = config.n_fft - config.hop_length
+        damage = damage[:, aside : damage.shape[-1] - aside]
+        start = config.heard_samples
+        own = dry[:, 0, start : dry.shape[-1] - start]
+        amount = knobs[:, :1] + HALF_RANGE if config.knobs else 1.0
+        return (own - amount * damage)[:, None]
+
+    def _analyse(self, audio: Float[Tensor, "batch time"]) -> Complex[Tensor, "batch frame bin"]:
+        """Frame k starts at sample k times the hop; scaled so that white noise keeps its power."""
+        frames = audio.unfold(-1, self.config.n_fft, self.config.hop_length)
+        return torch.fft.rfft(frames * self.window, norm="ortho")
+
+    def _synthesise(
+        self, spectrum: Complex[Tensor, "batch frame bin"]
+    ) -> Float[Tensor, "batch time"]:
+        config = self.config
+        frames = torch.fft.irfft(spectrum, config.n_fft, norm="ortho") * self.window
+        length = (frames.shape[1] - 1) * config.hop_length + config.n_fft
+        joined = F.fold(
+            frames.transpose(1, 2),
+            (1, length),
+            kernel_size=(1, config.n_fft),
+            stride=(1, config.hop_length),
+        )
+        return joined[:, 0, 0] * (2.0 * config.hop_length / config.n_fft)
