@@ -224,7 +224,8 @@ def align(effect: Effect, notes: FolderNotes, *, pieces: int) -> dict[str, str |
         gaps += _gaps(full, on_grid, drawn.played[1:], drawn.grid[1:])
     rows: dict[str, str | float] = {
         name: f"{_within(found):.1f} % within {RIGHT_MS:g} ms, "
-        f"median {np.median(np.abs(found)):.2f}, mean {np.mean(np.abs(found)):.1f} ms of {len(found)}"
+        f"median {np.median(np.abs(found)):.2f}, mean {np.mean(np.abs(found)):.1f} ms "
+        f"of {len(found)}"
         for name, found in errors.items()
     }
     ours, silence = np.mean(gaps, axis=0)

@@ -92,8 +92,8 @@ class HitExamples:
         rng = np.random.default_rng((self.seed, draw))
         onsets = self.onsets(rng)
         sound = self._play(rng, onsets)
-        centres = np.arange((self.samples - self.n_fft) // self.hop_length + 1) * self.hop_length
-        centres = centres + self.n_fft / 2
+        starts = np.arange((self.samples - self.n_fft) // self.hop_length + 1) * self.hop_length
+        centres = starts + self.n_fft / 2
         distance = np.abs(centres[:, None] - onsets).min(axis=1) / self.hop_length
         labels = np.clip(1.0 - distance / LABEL_HOPS, 0.0, 1.0)
         return {

@@ -104,6 +104,8 @@ class FrameRestorerConfig(BaseModel):
 class FrameRestorer(BoundedEffect):
     """Effect that subtracts what it takes for damage; see the module's text."""
 
+    window: Tensor
+
     def __init__(self, config: FrameRestorerConfig) -> None:
         super().__init__()
         self.config = config

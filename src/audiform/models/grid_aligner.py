@@ -154,6 +154,8 @@ class Grid:
 class GridAligner(BoundedEffect):
     """Effect that moves hits onto a grid; see the module's text."""
 
+    window: Tensor
+
     def __init__(self, config: GridAlignerConfig) -> None:
         super().__init__()
         self.config = config

@@ -60,7 +60,9 @@ class RestoringValidator:
         """Return "si_sdr", "si_sdr_gain" and an excerpt."""
         assert isinstance(network, EffectModel)
         device = next(network.parameters()).device
-        reached, gained, excerpts = [], [], {}
+        reached: list[float] = []
+        gained: list[float] = []
+        excerpts: dict[str, Audio] = {}
         for draw in range(self.examples.draws_per_epoch):
             batch = on_device(self.examples(draw), device)
             with torch.no_grad():
