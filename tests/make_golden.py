@@ -45,12 +45,16 @@ def make(name: str) -> None:
 
 def make_curve(name: str) -> None:
     """Freeze the losses of a tiny recipe's steps."""
-    from tests.recipes.runs import losses, train_tiny, write_songs
+    from audiform.recipes import RECIPES
+    from tests.recipes.runs import losses, train_tiny, write_default_data, write_songs
 
     torch.set_num_threads(1)
     with TemporaryDirectory() as folder:
         run = Path(folder) / "run"
-        train_tiny(name, write_songs(Path(folder) / "songs"), run)
+        if name == "default-tiny":
+            RECIPES[name](write_default_data(Path(folder) / "data"), run)
+        else:
+            train_tiny(name, write_songs(Path(folder) / "songs"), run)
         (CURVES / f"{name}.json").write_text(json.dumps(losses(run)) + "\n")
 
 

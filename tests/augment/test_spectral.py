@@ -64,12 +64,12 @@ def test_swap_narrow_and_polarity():
     torch.testing.assert_close(changed[3], stems[3])
 
 
-def test_a_lowband_mixture_has_no_treble_in_any_stem():
-    lowband = torch.tensor([True, False, False, False, False, False])
-    drawn = draw(0, AugmentConfig(low_pass_share=0.0, equalise_share=0.0), lowband=lowband)
+def test_a_mixture_has_nothing_above_the_band_of_one_of_its_stems():
+    band_hz = torch.tensor([6500.0, *[torch.inf] * 5])
+    drawn = draw(0, AugmentConfig(low_pass_share=0.0, equalise_share=0.0), band_hz=band_hz)
     spectra = torch.ones(6, 4, 2, 101, 2, dtype=torch.complex64)
     cut = augment_spectra(spectra, drawn, sample_rate=44100).abs()
-    # bins are 220.5 Hz apart, the cutoff is 6500 Hz
+    # bins are 220.5 Hz apart, the band ends at 6500 Hz
     assert not cut[0, :, :, 30:].any()
     assert cut[0, :, :, :29].all()
     assert cut[1:].all()

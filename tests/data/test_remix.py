@@ -35,9 +35,9 @@ def test_equal_generators_draw_equal_examples(folder):
 
 def test_the_other_stem_of_a_song_without_bass_is_not_used(folder):
     pool = RemixPool(folder, RemixConfig())
-    assert not any("no_bass" in str(path) for path in pool._songs["other"])
-    assert any("no_bass" in str(path) for path in pool._songs["vocals"])
-    assert {place.parent.name for place in pool._whole} == {"one", "two"}
+    assert not any("no_bass" in str(stem.path) for stem in pool._songs["other"])
+    assert any("no_bass" in str(stem.path) for stem in pool._songs["vocals"])
+    assert {song[0].path.parts[-3] for song in pool._whole} == {"one", "two"}
 
 
 def test_absent_stems_are_silent_and_never_all(folder):
@@ -60,5 +60,38 @@ def test_remixed_stems_are_brought_to_their_level(folder):
 
 
 def test_an_empty_pool_is_an_error(tmp_path):
-    with pytest.raises(DataError, match="render it first"):
+    with pytest.raises(DataError, match="no drums in the songs"):
         RemixPool(tmp_path, RemixConfig())
+
+
+def test_rendered_songs_are_drawn_from_as_often_as_said(folder, tmp_path):
+    quiet = write_songs(tmp_path / "rendered", seconds=2.0, level=0.01)
+    counts = {}
+    for share in (0.0, 0.4, 1.0):
+        config = RemixConfig(seconds=0.1, aligned_share=1.0, rendered_share=share)
+        pool = RemixPool(folder, config, rendered=quiet)
+        stems = pool.draw(np.random.default_rng(0), 60).stems
+        counts[share] = int((np.abs(stems[:, 0]).max(axis=(1, 2)) < 0.03).sum())
+    assert counts[0.0] == 0
+    assert 12 < counts[0.4] < 36
+    assert counts[1.0] == 60
+    config = RemixConfig(
+        seconds=0.1,
+        aligned_share=0.0,
+        song_share=dict.fromkeys(SOURCES, 0.0),
+        absent_share={**dict.fromkeys(SOURCES, 0.0)},
+        level_deviation_db=0.0,
+    )
+    stems = RemixPool(folder, config, rendered=quiet).draw(np.random.default_rng(0), 4).stems
+    assert (np.abs(stems).max(axis=(2, 3)) > 0.05).all()
+
+
+def test_an_example_says_where_its_narrowest_stem_ends(tmp_path):
+    songs = read_tracks(write_songs(tmp_path / "songs", narrow="vocals"))
+    prepare_songs(tmp_path, songs, (0.0, 12.0))
+    config = RemixConfig(seconds=0.1, aligned_share=0.5)
+    found = RemixPool(tmp_path, config).draw(np.random.default_rng(1), 40).band_hz
+    cut = set(found[np.isfinite(found)].round(-3).tolist())
+    # the octave higher has its end there, too; an example without vocals has none
+    assert {6000.0, 12000.0} == cut
+    assert np.isinf(found).any()

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 
@@ -9,14 +11,16 @@ from audiform.evaluation import evaluate
 from audiform.recipes import RECIPES
 from audiform.recipes.band_split import TINY, BandSplitRun
 from audiform.recipes.settings import with_settings
-from tests.data.sounds import write_library, write_songs
+from tests.data.sounds import write_songs
+from tests.make_golden import CURVES
+from tests.recipes.runs import TOLERANCE, losses, write_default_data
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
     write_songs(folder / "songs")
-    write_library(folder / "train")
+    write_songs(folder / "rendered", level=0.05)
     return folder
 
 
@@ -73,6 +77,29 @@ def test_songs_alone_will_do(tmp_path):
     folder = write_songs(tmp_path / "songs_only")
     path = RECIPES["default-tiny"](folder, tmp_path / "run", settings={"training.max_steps": 1})
     assert path.is_file()
+
+
+def test_rendered_songs_alone_will_do(tmp_path):
+    write_songs(tmp_path / "data" / "rendered")
+    path = RECIPES["default-tiny"](
+        tmp_path / "data", tmp_path / "run", settings={"training.max_steps": 1}
+    )
+    assert path.is_file()
+    assert not (tmp_path / "run" / "pool" / "songs").exists()
+
+
+def test_rendered_songs_change_what_is_seen(data, tmp_path):
+    first = {"training.max_steps": 2}
+    RECIPES["default-tiny"](data, tmp_path / "with", settings=first)
+    RECIPES["default-tiny"](data / "songs", tmp_path / "without", settings=first)
+    assert losses(tmp_path / "with") != losses(tmp_path / "without")
+
+
+def test_its_golden_curve_holds(tmp_path):
+    write_default_data(tmp_path / "data")
+    RECIPES["default-tiny"](tmp_path / "data", tmp_path / "run")
+    golden = json.loads((CURVES / "default-tiny.json").read_text())
+    assert losses(tmp_path / "run") == pytest.approx(golden, rel=TOLERANCE)
 
 
 def test_held_out_songs_stay_out(data, tmp_path):

@@ -16,12 +16,13 @@ from audiform.recipes.excerpts import SongValidator
 from audiform.recipes.stems import (
     BALANCED_RMS,
     SeparationData,
+    SharedExamples,
     StemExamples,
     data_fingerprint,
     find_tracks,
 )
 from tests.models_for_tests import SHARES, ShareModel
-from tests.recipes.runs import RATE, SONG_SECONDS, STEMS, write_songs
+from tests.recipes.runs import RATE, SONG_SECONDS, STEMS, write_song, write_songs
 
 PLAIN = SeparationData(segment_seconds=1.0, stride_seconds=0.5, group_size=2)
 
@@ -153,3 +154,29 @@ def test_validation_scores_what_the_user_would_get(songs) -> None:
     assert scores["sdr"] == pytest.approx(sum(expected) / 4, abs=1e-2)
     error = (torch.tensor(SHARES)[:, None, None] * mixture - stems).abs().mean()
     assert scores["loss"] == pytest.approx((error / mixture.mean(dim=0).std()).item(), rel=1e-3)
+
+
+def test_rendered_songs_are_drawn_from_as_often_as_said(songs, tmp_path):
+    data = PLAIN.model_copy(update={"held_out": ("three",), "rendered_share": 0.4})
+    with pytest.raises(DataError, match="side by side"):
+        find_tracks(songs, data, STEMS)
+    (tmp_path / "songs").symlink_to(songs)
+    write_song(tmp_path / "rendered" / "song-1", 5)
+    found = find_tracks(tmp_path, data, STEMS)
+    assert [track.name for track in found.rendered] == ["song-1"]
+    assert "song-1" not in {track.name for track in (*found.train, *found.valid)}
+
+    class Draws:
+        seed, draw_size, draws_per_epoch = 3, 2, 30
+
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def __call__(self, draw: int) -> str:
+            return self.name
+
+    shared = SharedExamples(Draws("songs"), Draws("rendered"), rendered_share=0.4)
+    drawn = [shared(draw) for draw in range(200)]
+    assert 60 < drawn.count("rendered") < 100
+    assert drawn == [shared(draw) for draw in range(200)]
+    assert shared.draws_per_epoch == 50

@@ -16,9 +16,6 @@ from torch import Tensor
 #: Centres of the equaliser's knots, between which gains are interpolated over octaves.
 EQUALISER_KNOTS_HZ = (40.0, 120.0, 350.0, 1000.0, 3000.0, 8000.0, 18000.0)
 
-#: Cutoff of mixtures with a voice that was recorded at 16 kHz.
-LOWBAND_CUTOFF_HZ = 6500.0
-
 
 class AugmentConfig(BaseModel):
     """How often, and how much. Shares are probabilities per stem or per mixture."""
@@ -55,9 +52,13 @@ def draw_augmentation(
     *,
     batch_size: int,
     num_sources: int,
-    lowband: Bool[Tensor, " batch"] | None = None,
+    band_hz: Float[Tensor, " batch"] | None = None,
 ) -> Augmentation:
-    """Draw parameters; mixtures flagged ``lowband`` are cut where their voice ends."""
+    """Draw parameters; a mixture is cut at its ``band_hz`` at the latest.
+
+    That is where one of its stems ends: what others have above it would teach that this one
+    never has any.
+    """
     shape = (batch_size, num_sources)
 
     def chance(share: float, size: tuple[int, ...]) -> Tensor:
@@ -70,8 +71,8 @@ def draw_augmentation(
     cutoff = torch.where(
         chance(config.low_pass_share, (batch_size,)), cutoff, torch.tensor(float("inf"))
     )
-    if lowband is not None:
-        cutoff = torch.where(lowband, torch.tensor(LOWBAND_CUTOFF_HZ), cutoff)
+    if band_hz is not None:
+        cutoff = torch.minimum(cutoff, band_hz)
     return Augmentation(
         swap=chance(config.swap_share, shape),
         sign=1.0 - 2.0 * chance(config.invert_share, shape).float(),

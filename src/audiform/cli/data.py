@@ -1,4 +1,4 @@
-"""``audiform data``: look at a dataset before training on it."""
+"""``audiform data``: look at a dataset before training on it, or make one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 LISTED = 8
 
 app = typer.Typer(
-    help="Look at a dataset before training on it.",
+    help="Look at a dataset before training on it, or make one.",
     no_args_is_help=True,
     rich_markup_mode="rich",
 )
@@ -202,6 +202,62 @@ def automix(
         print(f"{len(report.folders)} mixes in {out}")
         for reason, times in report.refusals.items():
             print(f"  {times} x {reason}")
+
+
+@app.command()
+def render(
+    samples: Annotated[
+        Path,
+        typer.Argument(metavar="SAMPLES", help="Folder of single sounds with an index.csv."),
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the songs.")],
+    songs: Annotated[int, typer.Option("--songs", min=1, help="Songs to make.")] = 100,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Same seed, same songs.")] = 0,
+    seconds: Annotated[
+        float, typer.Option("--seconds", min=4.0, help="Length of a song, to the nearest bar.")
+    ] = 75.0,
+    workers: Annotated[
+        int, typer.Option("--workers", min=0, help="Processes; 0: one per core.")
+    ] = 0,
+    share_alike: Annotated[
+        bool,
+        typer.Option(
+            "--share-alike", help="Use sounds under CC BY-SA as well; songs are then under it, too."
+        ),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make songs in stems out of single sounds: hits, notes, voices, rooms.
+
+    Each song has a style, a form, a tempo, a key and a mix of its own; voices sing. Songs that
+    are there already are kept, so that a run that was cut short goes on. What was drawn is in
+    each song's song.json.
+
+    [dim]audiform data render samples/ -o corpus/rendered --songs 1000 --seed 1[/]
+    """
+    with errors_as_exit_codes():
+        from rich.console import Console
+        from rich.progress import Progress
+
+        from audiform.data.rendering.folder import RenderConfig, render_folder
+
+        with Progress(console=Console(stderr=True), transient=True) as progress:
+            task = progress.add_task("songs", total=songs)
+
+            def on_progress(done: int, total: int) -> None:
+                progress.update(task, completed=done, total=total)
+
+            folders = render_folder(
+                samples,
+                out,
+                RenderConfig(songs=songs, seconds=seconds, seed=seed, share_alike=share_alike),
+                num_workers=workers or os.cpu_count() or 1,
+                on_progress=on_progress,
+            )
+        if as_json:
+            print(json.dumps({"songs": [str(folder) for folder in folders]}, indent=1))
+        else:
+            print(f"{len(folders)} songs in {out}")
 
 
 @app.command()

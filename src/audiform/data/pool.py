@@ -1,78 +1,72 @@
-"""A pool of prepared stems: decoded, rendered and pitch-shifted once, read by crops after.
+"""A pool of prepared songs: decoded and pitch-shifted once, read by crops after.
 
-Decoding and rendering cost more than training on the result, so they are done beforehand, into
+Decoding and resampling cost more than training on the result, so they are done beforehand, into
 16-bit arrays that are mapped into memory::
 
-    songs/<song>/<semitones>/<source>.npy      real stems, aligned with each other
-    rendered/<kind>/<number>.npy               rendered stems; a kind is a source, or a
-                                               special case of one (vocals_lowband)
-
-Every item depends on its seed alone, so a pool can be extended while it is read.
+    songs/<song>/<semitones>/<source>.npy      stems, aligned with each other
+    songs/<song>/<semitones>/bands.json        where stems end that went through a narrow band
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import json
+from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import soxr
+import torch
 
-from audiform.data.render import (
-    low_pass,
-    render_bass,
-    render_drums,
-    render_other,
-    render_vocals,
-)
-from audiform.data.samples import SAMPLE_RATE, SampleLibrary
 from audiform.data.segments import SegmentDataset
 from audiform.data.track import Track
+from audiform.dsp.band_end import band_end_hz
 
 #: Stems of an example, in their order.
 SOURCES = ("drums", "bass", "other", "vocals")
 
+#: Rate of everything in a pool.
+SAMPLE_RATE = 44100
+
 #: Full scale of a signed 16-bit sample.
 FULL_SCALE = 32767.0
 
-#: Voices of 16 kHz recordings: nothing above this cutoff.
-LOWBAND_CUTOFF_HZ = 7000.0
+#: Name of the file that says where a song's stems end.
+BANDS_FILE = "bands.json"
 
-Renderer = Callable[[SampleLibrary, np.random.Generator, float], np.ndarray]
-
-
-def render_lowband_vocals(
-    library: SampleLibrary, rng: np.random.Generator, seconds: float
-) -> np.ndarray:
-    """Render voices of 16 kHz recordings; a mixture with them is to be low-passed as a whole."""
-    samples = [sample for sample in library.of_class("voices_16k") if sample.seconds > 4.0]
-    audio = render_vocals(library, rng, seconds, samples=samples)
-    return low_pass(audio, cutoff_hz=LOWBAND_CUTOFF_HZ, db_per_octave=96.0)
+#: So much of a stem's middle is listened to for that.
+HEARD_SECONDS = 60.0
 
 
-class PoolKind(NamedTuple):
-    """What is rendered under a name; ``stream`` keeps the kinds' random numbers apart."""
+def prepare_songs(folder: Path, songs: Iterable[Track], semitones: Iterable[float]) -> None:
+    """Write the songs' stems at each pitch (and speed: they are resampled) into the pool."""
+    shifts = tuple(semitones)
+    for song in songs:
+        places = [folder / "songs" / song.name / f"{shift:+g}" for shift in shifts]
+        if all((place / BANDS_FILE).is_file() for place in places):
+            continue
+        bands: dict[str, float] = {}
+        for source in (name for name in song.sources if name in SOURCES):
+            audio = _whole_stem(song, source, cache_folder=folder / "decoded")
+            bands[source] = band_end_hz(_middle(audio), sample_rate=SAMPLE_RATE)
+            for place, shift in zip(places, shifts, strict=True):
+                # Faster by 2^(n/12) = fewer samples: as if recorded at a higher rate.
+                ratio = 2.0 ** (shift / 12.0)
+                moved = audio
+                if shift:
+                    moved = soxr.resample(audio, SAMPLE_RATE * ratio, SAMPLE_RATE, quality="MQ")
+                _write_stem(place / f"{source}.npy", moved)
+        for place, shift in zip(places, shifts, strict=True):
+            ends = {s: hz * 2.0 ** (shift / 12.0) for s, hz in bands.items() if np.isfinite(hz)}
+            _write_bands(place / BANDS_FILE, ends)
 
-    renderer: Renderer
-    stream: int
+
+def _middle(audio: np.ndarray) -> torch.Tensor:
+    wanted = round(HEARD_SECONDS * SAMPLE_RATE)
+    start = max(0, (len(audio) - wanted) // 2)
+    return torch.from_numpy(audio[start : start + wanted].T)
 
 
-#: Kinds of rendered stems. Singing from speech (:mod:`audiform.data.singing`) has state of its
-#: own and is added by who wants it.
-POOL_KINDS: dict[str, PoolKind] = {
-    "bass": PoolKind(render_bass, 0),
-    "drums": PoolKind(render_drums, 1),
-    "other": PoolKind(render_other, 2),
-    "vocals": PoolKind(render_vocals, 3),
-    "vocals_lowband": PoolKind(render_lowband_vocals, 4),
-}
-
-#: Stream of singing made from speech, kind ``vocals_sung``.
-SUNG_STREAM = 99
-
-
-def write_stem(path: Path, audio: np.ndarray) -> None:
+def _write_stem(path: Path, audio: np.ndarray) -> None:
     """Write float (time, 2) as 16-bit integers, aside and renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".npy.part")
@@ -81,22 +75,11 @@ def write_stem(path: Path, audio: np.ndarray) -> None:
     part.replace(path)
 
 
-def prepare_songs(folder: Path, songs: Iterable[Track], semitones: Iterable[float]) -> None:
-    """Write the songs' stems at each pitch (and speed: they are resampled) into the pool."""
-    shifts = tuple(semitones)
-    for song in songs:
-        for source in (name for name in song.sources if name in SOURCES):
-            paths = [folder / "songs" / song.name / f"{s:+g}" / f"{source}.npy" for s in shifts]
-            if all(path.is_file() for path in paths):
-                continue
-            audio = _whole_stem(song, source, cache_folder=folder / "decoded")
-            for path, shift in zip(paths, shifts, strict=True):
-                # Faster by 2^(n/12) = fewer samples: as if recorded at a higher rate.
-                ratio = 2.0 ** (shift / 12.0)
-                moved = audio
-                if shift:
-                    moved = soxr.resample(audio, SAMPLE_RATE * ratio, SAMPLE_RATE, quality="MQ")
-                write_stem(path, moved)
+def _write_bands(path: Path, bands: dict[str, float]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(bands) + "\n", encoding="utf-8")
+    part.replace(path)
 
 
 def _whole_stem(song: Track, source: str, *, cache_folder: Path) -> np.ndarray:
@@ -111,26 +94,3 @@ def _whole_stem(song: Track, source: str, *, cache_folder: Path) -> np.ndarray:
     )
     length = dataset.track_length_samples(0)
     return dataset.read_track(0, start_samples=0, length_samples=length)[0].T
-
-
-def render_pool(
-    folder: Path,
-    library: SampleLibrary,
-    *,
-    counts: Mapping[str, int],
-    seconds: float,
-    seed: int,
-    kinds: Mapping[str, PoolKind] = POOL_KINDS,
-    on_progress: Callable[[int, int], None] | None = None,
-) -> None:
-    """Render ``counts[kind]`` stems of each kind; those that exist already are kept."""
-    rounds = max(counts.values(), default=0)
-    for number in range(rounds):
-        for kind, count in sorted(counts.items()):
-            path = folder / "rendered" / kind / f"{number:05d}.npy"
-            if number >= count or path.is_file():
-                continue
-            rng = np.random.default_rng([seed, kinds[kind].stream, number])
-            write_stem(path, kinds[kind].renderer(library, rng, seconds))
-        if on_progress is not None:
-            on_progress(number + 1, rounds)

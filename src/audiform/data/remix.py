@@ -1,20 +1,22 @@
-"""Training examples: crops of a pool's stems, remixed.
+"""Training examples: crops of a pool's songs and of rendered ones, remixed.
 
-An example is either a real song at one position, all stems aligned, or stems of unrelated
-origins, each brought to a drawn level. Some stems are left out, so that the network learns
-what silence is.
+An example is either a song at one position, all stems aligned, or stems of unrelated origins,
+each brought to a drawn level. Some stems are left out, so that the network learns what silence
+is.
 """
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveFloat
+import soundfile
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat
 
-from audiform.data.pool import FULL_SCALE, SOURCES
-from audiform.data.samples import SAMPLE_RATE
+from audiform.data.layouts import read_tracks
+from audiform.data.pool import BANDS_FILE, FULL_SCALE, SAMPLE_RATE, SOURCES
 from audiform.errors import DataError
 
 #: A crop below this RMS counts as silent; another one is drawn then.
@@ -30,16 +32,17 @@ REFERENCE_RMS = 0.1
 class RemixConfig(BaseModel):
     """What examples are made of. Shares are probabilities, levels are in dB.
 
-    ``song_share`` has one entry per source: how often a remixed stem comes from a real song
-    rather than from the rendered pool.
+    - ``aligned_share``: songs at one position; of those, ``rendered_share`` are rendered ones.
+    - ``song_share`` has one entry per source: how often a remixed stem comes from a real song
+      rather than from a rendered one.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     seconds: PositiveFloat = 4.0
-    aligned_share: NonNegativeFloat = 0.2
+    aligned_share: NonNegativeFloat = 0.35
+    rendered_share: float = Field(0.5, ge=0, le=1)
     song_share: dict[str, float] = {"drums": 0.3, "bass": 0.3, "other": 0.3, "vocals": 0.35}
-    lowband_share: NonNegativeFloat = 0.12
     absent_share: dict[str, float] = {"drums": 0.1, "bass": 0.1, "other": 0.08, "vocals": 0.22}
     level_db: dict[str, float] = {"drums": 0.0, "bass": -1.0, "other": 0.0, "vocals": 0.0}
     level_deviation_db: NonNegativeFloat = 4.5
@@ -47,72 +50,99 @@ class RemixConfig(BaseModel):
 
 @dataclass(frozen=True)
 class Examples:
-    """A batch: ``stems`` (batch, sources, 2, time) and whether each holds no treble at all."""
+    """A batch: ``stems`` (batch, sources, 2, time), and where each ends in Hz.
+
+    Above ``band_hz`` a stem of an example holds nothing that was recorded: nothing is to be
+    learned there, and all of the example is to be cut. Infinite where that is not so.
+    """
 
     stems: np.ndarray
-    lowband: np.ndarray
+    band_hz: np.ndarray
+
+
+@dataclass(frozen=True)
+class Stem:
+    """A file of a stem: an array of a pool, or audio that can be read from anywhere."""
+
+    path: Path
+    band_hz: float = float("inf")
 
 
 class RemixPool:
-    """Draws examples from a pool that :mod:`audiform.data.pool` prepared.
+    """Draws examples from a pool that :mod:`audiform.data.pool` prepared, and rendered songs.
 
-    A song that lacks a bass may have it inside ``other``: such a song's ``other`` is not used,
-    and the song is never used as a whole. Call :meth:`rescan` to see stems that were rendered
-    since.
+    ``rendered`` is a folder of songs that :mod:`audiform.data.rendering` wrote. A song that
+    lacks a bass may have it inside ``other``: such a song's ``other`` is not used, and the song
+    is never used as a whole. Raises :class:`DataError` where a source is nowhere.
     """
 
-    def __init__(self, folder: Path, config: RemixConfig) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, config: RemixConfig, *, rendered: Path | None = None) -> None:
         self.config = config
         self._open: dict[Path, np.ndarray] = {}
-        self.rescan()
-
-    def rescan(self) -> None:
-        """List the pool's files anew."""
-        self._songs: dict[str, list[Path]] = {source: [] for source in SOURCES}
-        self._whole: list[Path] = []
-        for place in sorted((self.folder / "songs").glob("*/*")):
-            present = {path.stem for path in place.glob("*.npy")}
-            for source in present & set(SOURCES):
-                if source != "other" or "bass" in present:
-                    self._songs[source].append(place / f"{source}.npy")
-            if present >= set(SOURCES):
-                self._whole.append(place)
-        kinds = (*SOURCES, "vocals_lowband")
-        rendered = self.folder / "rendered"
-        self._rendered = {kind: sorted((rendered / kind).glob("*.npy")) for kind in kinds}
-        self._rendered["vocals"] += sorted((rendered / "vocals_sung").glob("*.npy"))
+        self._songs: dict[str, list[Stem]] = {source: [] for source in SOURCES}
+        self._rendered: dict[str, list[Stem]] = {source: [] for source in SOURCES}
+        self._whole: list[list[Stem]] = []
+        self._whole_rendered: list[list[Stem]] = []
+        for place in sorted((folder / "songs").rglob(BANDS_FILE)):
+            bands = json.loads(place.read_text(encoding="utf-8"))
+            found = {
+                path.stem: Stem(path, bands.get(path.stem, float("inf")))
+                for path in place.parent.glob("*.npy")
+            }
+            self._add(found, self._songs, self._whole)
+        for track in read_tracks(rendered) if rendered is not None else ():
+            files = {name: Stem(refs[0].path) for name, refs in track.stems.items()}
+            self._add(files, self._rendered, self._whole_rendered)
         for source in SOURCES:
             if not self._rendered[source] and not self._songs[source]:
-                raise DataError(f"the pool has no {source}; render it first", path=self.folder)
+                raise DataError(
+                    f"there is no {source} in the songs; add songs that have it, or render some "
+                    "with audiform data render",
+                    path=folder,
+                )
+
+    @staticmethod
+    def _add(
+        found: dict[str, Stem], by_source: dict[str, list[Stem]], whole: list[list[Stem]]
+    ) -> None:
+        for source in SOURCES:
+            if source in found and (source != "other" or "bass" in found):
+                by_source[source].append(found[source])
+        if set(SOURCES) <= set(found):
+            whole.append([found[source] for source in SOURCES])
 
     def draw(self, rng: np.random.Generator, batch_size: int) -> Examples:
         """Draw a batch of examples; equal generators draw equal batches."""
         length = int(self.config.seconds * SAMPLE_RATE)
         stems = np.zeros((batch_size, len(SOURCES), 2, length), dtype=np.float32)
-        lowband = np.zeros(batch_size, dtype=bool)
+        band_hz = np.full(batch_size, np.inf)
+        whole = self._whole or self._whole_rendered
         for index in range(batch_size):
-            if self._whole and rng.random() < self.config.aligned_share:
-                self._draw_song(rng, stems[index])
-            else:
-                lowband[index] = self._draw_remix(rng, stems[index])
-        return Examples(stems=stems, lowband=lowband)
+            draw = self._draw_song if whole and rng.random() < self.config.aligned_share else None
+            band_hz[index] = (draw or self._draw_remix)(rng, stems[index])
+        return Examples(stems=stems, band_hz=band_hz)
 
-    def _draw_song(self, rng: np.random.Generator, stems: np.ndarray) -> None:
+    def _draw_song(self, rng: np.random.Generator, stems: np.ndarray) -> float:
         """Fill ``stems`` with a song at one position; levels move a little, voices up."""
-        place = self._whole[int(rng.integers(len(self._whole)))]
-        arrays = [self._array(place / f"{source}.npy") for source in SOURCES]
+        songs = self._whole or self._whole_rendered
+        if self._whole_rendered and self._whole and rng.random() < self.config.rendered_share:
+            songs = self._whole_rendered
+        song = songs[int(rng.integers(len(songs)))]
         length = stems.shape[-1]
-        start = int(rng.integers(max(1, min(len(array) for array in arrays) - length)))
+        shortest = min(self._length(stem) for stem in song)
+        start = int(rng.integers(max(1, shortest - length)))
         for index, source in enumerate(SOURCES):
-            crop = arrays[index][start : start + length].T.astype(np.float32) / FULL_SCALE
-            gain_db = rng.normal(0.0, 2.5) + (rng.uniform(0.0, 10.0) if source == "vocals" else 0.0)
+            crop = self._crop(song[index], start, length)
+            gain_db = rng.normal(0.0, 2.5)
+            if source == "vocals" and songs is self._whole:
+                gain_db += rng.uniform(0.0, 10.0)
             stems[index, :, : crop.shape[1]] = crop * np.float32(10.0 ** (gain_db / 20.0))
+        return min(stem.band_hz for stem in song)
 
-    def _draw_remix(self, rng: np.random.Generator, stems: np.ndarray) -> bool:
-        """Fill ``stems`` with unrelated origins; return whether the voice lacks treble."""
+    def _draw_remix(self, rng: np.random.Generator, stems: np.ndarray) -> float:
+        """Fill ``stems`` with unrelated origins; return where the first of them ends."""
         config = self.config
-        lowband = False
+        band_hz = float("inf")
         absent = [source for source in SOURCES if rng.random() < config.absent_share[source]]
         if len(absent) == len(SOURCES):
             absent = absent[1:]
@@ -120,31 +150,41 @@ class RemixPool:
             if source in absent:
                 continue
             songs, rendered = self._songs[source], self._rendered[source]
-            if source == "vocals" and rng.random() < config.lowband_share:
-                lowband = bool(self._rendered["vocals_lowband"])
-                if lowband:
-                    songs, rendered = [], self._rendered["vocals_lowband"]
             use_song = songs and (not rendered or rng.random() < config.song_share[source])
-            paths = songs if use_song else rendered
-            crop, rms = self._draw_crop(rng, paths, stems.shape[-1])
+            stem, crop, rms = self._draw_crop(rng, songs if use_song else rendered, stems.shape[-1])
             gain_db = config.level_db[source] + rng.normal(0.0, config.level_deviation_db)
             gain = REFERENCE_RMS / max(rms, SILENT_RMS) * 10.0 ** (gain_db / 20.0)
             stems[index, :, : crop.shape[1]] = crop * np.float32(gain)
-        return lowband
+            band_hz = min(band_hz, stem.band_hz)
+        return band_hz
 
     def _draw_crop(
-        self, rng: np.random.Generator, paths: list[Path], length: int
-    ) -> tuple[np.ndarray, float]:
-        """Return a crop (2, time) and its RMS; silent ones are drawn again."""
-        crop, rms = np.zeros((2, 0), dtype=np.float32), 0.0
+        self, rng: np.random.Generator, choices: list[Stem], length: int
+    ) -> tuple[Stem, np.ndarray, float]:
+        """Return a stem, a crop of it (2, time) and its RMS; silent ones are drawn again."""
         for _ in range(CROP_TRIALS):
-            array = self._array(paths[int(rng.integers(len(paths)))])
-            start = int(rng.integers(max(1, len(array) - length)))
-            crop = array[start : start + length].T.astype(np.float32) / FULL_SCALE
+            stem = choices[int(rng.integers(len(choices)))]
+            start = int(rng.integers(max(1, self._length(stem) - length)))
+            crop = self._crop(stem, start, length)
             rms = float(np.sqrt(np.mean(np.square(crop)))) if crop.size else 0.0
             if rms > SILENT_RMS:
                 break
-        return crop, rms
+        return stem, crop, rms
+
+    def _length(self, stem: Stem) -> int:
+        if stem.path.suffix == ".npy":
+            return len(self._array(stem.path))
+        return int(soundfile.info(stem.path).frames)
+
+    def _crop(self, stem: Stem, start: int, length: int) -> np.ndarray:
+        """Return (2, time)."""
+        if stem.path.suffix == ".npy":
+            integers = self._array(stem.path)[start : start + length].T
+            return np.asarray(integers, dtype=np.float32) / np.float32(FULL_SCALE)
+        audio, _ = soundfile.read(
+            stem.path, start=start, frames=length, dtype="float32", always_2d=True
+        )
+        return np.asarray(audio.T, dtype=np.float32)
 
     def _array(self, path: Path) -> np.ndarray:
         """Return the file mapped into memory."""

@@ -1,15 +1,13 @@
-"""How the default model is trained: BandSplit on remixed songs and rendered stems.
+"""How the default model is trained: BandSplit on remixed songs, real ones and rendered ones.
 
-The data folder holds ``songs/<song>/<stem>`` and ``train/index.csv``, a library of sounds
-(:mod:`audiform.data.samples`); either may be absent, and a folder of songs alone will do.
+The data folder holds ``songs/<song>/<stem>``, and ``rendered/``, which ``audiform data render``
+wrote (:mod:`audiform.data.rendering`); either may be absent, and a folder of songs alone will do.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from contextlib import nullcontext
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +17,6 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     NonNegativeFloat,
-    NonNegativeInt,
-    PositiveFloat,
 )
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -34,21 +30,13 @@ from audiform.augment.spectral import (
 from audiform.checkpoints.header import Licence
 from audiform.checkpoints.model_package import resolve
 from audiform.data.layouts import read_tracks
-from audiform.data.pool import (
-    POOL_KINDS,
-    SOURCES,
-    SUNG_STREAM,
-    PoolKind,
-    prepare_songs,
-    render_pool,
-)
+from audiform.data.pool import SAMPLE_RATE, SOURCES, prepare_songs
 from audiform.data.remix import RemixConfig, RemixPool
-from audiform.data.samples import SAMPLE_RATE, SampleLibrary
-from audiform.data.singing import SungVoices
 from audiform.dsp.stft import stft
-from audiform.errors import ConfigError, DataError
+from audiform.errors import ConfigError
 from audiform.models.band_split import BandSplit, BandSplitConfig, features
 from audiform.recipes.settings import with_settings
+from audiform.recipes.stems import RENDERED_FOLDER
 from audiform.training.config import AverageConfig, TrainingConfig
 from audiform.training.examples import Batch, Sound
 from audiform.training.folder import require_free
@@ -61,8 +49,6 @@ from audiform.training.schedule import CosineSchedule
 from audiform.training.seed import mixed_seed
 from audiform.training.separation import weighted_mean
 
-logger = logging.getLogger(__name__)
-
 #: Deviation in dB of the level at which the network sees a mixture: whole tracks are brought
 #: to a deviation of one, a crop of them may be louder or quieter.
 LEVEL_DEVIATION_DB = 2.0
@@ -72,21 +58,11 @@ CHECKPOINT_FILE = "model.safetensors"
 
 
 class PoolSettings(BaseModel):
-    """What is prepared before training; ``counts`` are rendered stems of each kind."""
+    """What is prepared before training: at which pitches real songs are read."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     semitones: tuple[float, ...] = (0.0, -2.0, 2.0, -4.0, 4.0)
-    counts: dict[str, NonNegativeInt] = {
-        "drums": 200,
-        "bass": 173,
-        "other": 200,
-        "vocals": 200,
-        "vocals_lowband": 100,
-        "vocals_sung": 80,
-    }
-    seconds: PositiveFloat = 24.0
-    seed: NonNegativeInt = 2026
 
 
 #: What both forms of the run train with.
@@ -139,7 +115,7 @@ TINY = BandSplitRun(
         fade_seconds=0.05,
     ),
     training=COMMON.model_copy(update={"seed": 1, "batch_size": 2, "log_every_steps": 2}),
-    pool=PoolSettings(semitones=(0.0,), counts={"drums": 1, "bass": 1}, seconds=3.0),
+    pool=PoolSettings(semitones=(0.0,)),
     remix=RemixConfig(seconds=1.0),
     held_out=(),
 )
@@ -215,7 +191,7 @@ def run(
         Task(
             network=network,
             objective=BandSplitObjective(recipe.source_weights),
-            examples=PoolExamples(recipe, output / "pool"),
+            examples=PoolExamples(recipe, output / "pool", rendered=rendered_songs(data)),
             sound=Sound(sample_rate=SAMPLE_RATE, sources=SOURCES),
         ),
         recipe.training,
@@ -248,44 +224,23 @@ def _weights(name: str, config: BandSplitConfig) -> Mapping[str, Tensor]:
     return checkpoint.state
 
 
+def rendered_songs(data: Path) -> Path | None:
+    """Return the folder of rendered songs in ``data``, None where there is none."""
+    folder = data / RENDERED_FOLDER
+    return folder if folder.is_dir() else None
+
+
 def prepare_pool(recipe: BandSplitRun, data: Path, folder: Path) -> None:
-    """Decode, shift and render what the recipe trains on; what is there already is kept."""
+    """Decode and shift the songs that the recipe trains on; what is there already is kept."""
     songs_folder = data / "songs" if (data / "songs").is_dir() else data
-    try:
-        songs = read_tracks(songs_folder)
-    except DataError:
-        if not (data / "train" / "index.csv").is_file():
-            raise
-        songs = []
+    if songs_folder == data and rendered_songs(data) is not None:
+        return  # nothing but rendered songs
     used = [
         song
-        for song in songs
+        for song in read_tracks(songs_folder)
         if song.name not in recipe.held_out and set(song.sources) & set(SOURCES)
     ]
     prepare_songs(folder, used, recipe.pool.semitones)
-    if not (data / "train" / "index.csv").is_file():
-        return
-    library = SampleLibrary(data / "train")
-    counts = dict(recipe.pool.counts)
-    kinds = {**POOL_KINDS, "vocals_sung": PoolKind(SungVoices(library), SUNG_STREAM)}
-    if counts.get("vocals_sung"):
-        try:
-            import_module("pyworld")
-        except ImportError as error:
-            logger.warning(
-                "no singing is made from speech: pyworld cannot be used (%s); "
-                "pip install 'audiform[train]'",
-                error,
-            )
-            counts["vocals_sung"] = 0
-    render_pool(
-        folder,
-        library,
-        counts=counts,
-        seconds=recipe.pool.seconds,
-        seed=recipe.pool.seed,
-        kinds=kinds,
-    )
 
 
 class BandSplitObjective:
@@ -327,9 +282,10 @@ class PoolExamples:
     #: A pool has no end; so many items are called an epoch.
     draws_per_epoch = 1000
 
-    def __init__(self, recipe: BandSplitRun, folder: Path) -> None:
+    def __init__(self, recipe: BandSplitRun, folder: Path, *, rendered: Path | None = None) -> None:
         self.recipe = recipe
         self.folder = folder
+        self.rendered = rendered
         self._pool: RemixPool | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -338,7 +294,7 @@ class PoolExamples:
     def __call__(self, draw: int) -> Batch:
         """Return ``spectra``: (1, source, channel, bin, frame), complex."""
         if self._pool is None:
-            self._pool = RemixPool(self.folder, self.recipe.remix)
+            self._pool = RemixPool(self.folder, self.recipe.remix, rendered=self.rendered)
         recipe = self.recipe
         seed = mixed_seed(recipe.training.seed, draw)
         generator = torch.Generator().manual_seed(seed)
@@ -348,7 +304,7 @@ class PoolExamples:
             recipe.augment,
             batch_size=self.draw_size,
             num_sources=len(recipe.network.sources),
-            lowband=torch.from_numpy(examples.lowband),
+            band_hz=torch.from_numpy(examples.band_hz).float(),
         )
         waveforms = augment_waveforms(torch.from_numpy(examples.stems), augmentation)
         stems = augment_spectra(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -17,13 +17,15 @@ from audiform.augment import AugmentStep
 from audiform.augment.chain import AugmentChain
 from audiform.checkpoints.adapter import fingerprint, write_adapter
 from audiform.checkpoints.header import Licence
+from audiform.data.track import Track
 from audiform.models import MODELS
 from audiform.nn.lora import LoraConfig, merge_adapters
-from audiform.protocols import SeparationModel
+from audiform.protocols import SeparationModel, SeparationSpec
 from audiform.recipes.excerpts import SongValidator
 from audiform.recipes.start import Start, StartConfig, starting_network
 from audiform.recipes.stems import (
     SeparationData,
+    SharedExamples,
     Songs,
     StemExamples,
     data_fingerprint,
@@ -113,9 +115,10 @@ def run(
         "base": None if base is None else fingerprint(base.state),
         **({"fresh": list(start.fresh)} if start.fresh else {}),
         "data": {
-            "fingerprint": data_fingerprint([*songs.train, *songs.valid]),
+            "fingerprint": data_fingerprint([*songs.train, *songs.valid, *songs.rendered]),
             "train": [track.name for track in songs.train],
             "valid": [track.name for track in songs.valid],
+            **({"rendered": len(songs.rendered)} if songs.rendered else {}),
         },
     }
     with quickest_attention():
@@ -153,20 +156,33 @@ def separation_task(
     spec = network.spec
     validator = None
     with main_process_first():
-        examples = StemExamples(
-            songs.train,
-            recipe.data,
-            AugmentChain(recipe.augmentations, spec.sources, spec.sample_rate),
-            audio_channels=spec.audio_channels,
-            seed=recipe.training.seed,
-            cache_folder=cache_folder,
-        )
+        examples = _examples(recipe, songs, spec, cache_folder)
         if songs.valid:
             validator = SongValidator(
                 songs.valid, recipe.data, spec=spec, cache_folder=cache_folder
             )
     sound = Sound(spec.sample_rate, spec.sources)
     return Task(network, SeparationObjective(recipe.loss), examples, validator, sound)
+
+
+def _examples(
+    recipe: SeparationRun, songs: Songs, spec: SeparationSpec, cache_folder: Path | None
+) -> StemExamples | SharedExamples:
+    def of(tracks: Sequence[Track]) -> StemExamples:
+        return StemExamples(
+            tracks,
+            recipe.data,
+            AugmentChain(recipe.augmentations, spec.sources, spec.sample_rate),
+            audio_channels=spec.audio_channels,
+            seed=recipe.training.seed,
+            cache_folder=cache_folder,
+        )
+
+    if not songs.rendered:
+        return of(songs.train)
+    return SharedExamples(
+        of(songs.train), of(songs.rendered), rendered_share=recipe.data.rendered_share
+    )
 
 
 def quickest_attention() -> AbstractContextManager[None]:

@@ -34,6 +34,9 @@ from audiform.dsp.level import MonoDeviation
 from audiform.errors import DataError
 from audiform.training.seed import mixed_seed
 
+#: Songs that were rendered lie in this folder beside ``songs``.
+RENDERED_FOLDER = "rendered"
+
 #: A crop with a lower RMS than this share of its track's deviation counts as silent.
 SILENT_SHARE = 0.02
 
@@ -58,6 +61,8 @@ class SeparationData(BaseModel):
       times a random gain of that standard deviation.
     - ``trials``: how often another crop is drawn where a song, or an unrelated stem, is silent.
     - ``layout``, ``mapping``: as of :func:`audiform.data.layouts.read_tracks`.
+    - ``rendered_share``: how many groups are of songs in ``rendered/`` beside ``songs/``, as
+      ``audiform data render`` writes them. Nothing is validated on those.
     - ``held_out``: songs that are validated on and not trained on; without any, the split of
       :mod:`audiform.data.split` decides. ``validation_seconds`` cuts the middle out of each
       (None: all of it), ``validation_songs`` is how many at most.
@@ -75,16 +80,18 @@ class SeparationData(BaseModel):
     balance_db: NonNegativeFloat | None = None
     layout: str | None = None
     mapping: dict[str, str] = {}
+    rendered_share: float = Field(0.0, ge=0.0, lt=1.0)
     held_out: tuple[str, ...] = ()
     validation_seconds: PositiveFloat | None = None
     validation_songs: PositiveInt | None = None
 
 
 class Songs(NamedTuple):
-    """The tracks to train on and those to validate on."""
+    """The tracks to train on, those to validate on, and rendered ones to train on as well."""
 
     train: list[Track]
     valid: list[Track]
+    rendered: Sequence[Track] = ()
 
 
 def find_tracks(folder: Path, data: SeparationData, sources: Sequence[str]) -> Songs:
@@ -98,7 +105,7 @@ def find_tracks(folder: Path, data: SeparationData, sources: Sequence[str]) -> S
         for track in read_tracks(root, layout=data.layout, mapping=data.mapping or None)
         if set(track.stems) & set(sources)
     ]
-    train, valid = divided(tracks, data.held_out, root=root)
+    train, valid, _ = divided(tracks, data.held_out, root=root)
     if not train:
         raise DataError(
             f"{len(tracks)} songs have stems named {', '.join(sources)}, and none of them is left "
@@ -106,7 +113,21 @@ def find_tracks(folder: Path, data: SeparationData, sources: Sequence[str]) -> S
             "on with data.held_out",
             path=root,
         )
-    return Songs(train, valid)
+    return Songs(train, valid, _rendered_tracks(folder, data))
+
+
+def _rendered_tracks(folder: Path, data: SeparationData) -> list[Track]:
+    if not data.rendered_share:
+        return []
+    rendered = folder / RENDERED_FOLDER
+    if not rendered.is_dir() or not (folder / "songs").is_dir():
+        raise DataError(
+            f"data.rendered_share is {data.rendered_share:g}, which wants the folders songs and "
+            f"{RENDERED_FOLDER} side by side; render some with audiform data render, or set it "
+            "to 0",
+            path=folder,
+        )
+    return read_tracks(rendered)
 
 
 def divided(
@@ -260,6 +281,32 @@ class StemExamples:
         if self.data.balance_db is not None and rms >= SILENT_SHARE:
             stem *= np.float32(BALANCED_RMS / rms * 10.0 ** (gain_db / 20.0))
         return stem
+
+
+class SharedExamples:
+    """Draws of real songs, and at times of rendered ones instead."""
+
+    def __init__(
+        self, songs: StemExamples, rendered: StemExamples, *, rendered_share: float
+    ) -> None:
+        self.songs = songs
+        self.rendered = rendered
+        self.rendered_share = rendered_share
+
+    @property
+    def draw_size(self) -> int:
+        """Items that are remixed among each other."""
+        return self.songs.draw_size
+
+    @property
+    def draws_per_epoch(self) -> int:
+        """Draws until every crop of the real songs was seen about once."""
+        return max(1, round(self.songs.draws_per_epoch / (1.0 - self.rendered_share)))
+
+    def __call__(self, draw: int) -> dict[str, Tensor]:
+        """Return draw number ``draw``."""
+        chance = np.random.default_rng(mixed_seed(self.songs.seed, 2, draw)).random()
+        return (self.rendered if chance < self.rendered_share else self.songs)(draw)
 
 
 def _rms(audio: Float32[np.ndarray, "*shape"]) -> float:

@@ -94,7 +94,7 @@ def find_songs(folder: Path, data: VocalsData, sources: Sequence[str]) -> VocalS
     """
     root = folder / "songs" if (folder / "songs").is_dir() else folder
     tracks = read_tracks(root, layout=data.layout, mapping=data.mapping or None)
-    train, valid = divided(tracks, data.held_out, root=root)
+    train, valid, _ = divided(tracks, data.held_out, root=root)
     found = [song for track in train if (song := _as_two(track, sources)) is not None]
     judged = [song for track in valid if (song := _as_two(track, sources)) is not None]
     kept, removed = sources
