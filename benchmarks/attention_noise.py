@@ -6,13 +6,15 @@ Both learn the compressor of attention_pays.py for so many steps of batch 200, e
 that was best for it in short runs, and so does the one with attention. Then they play silence
 and a steady tone, to which the true answer is known: what is left beside the tone and its harmonics
 is noise. A comb at 44100 / 2048 = 21.5 Hz, around each harmonic, shows as a power of that noise
-that swings with the blocks; no whole number of the tone's periods fits into one.
+that swings with the blocks; no whole number of the tone's periods fits into one. The cured ones
+play twice: answers side by side, and answers that overlap (the option ``overlap``, no training).
 """
 
 from __future__ import annotations
 
 import argparse
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import measure
@@ -33,6 +35,9 @@ from audiform.models.signaltrain import SignalTrainConfig
 from audiform.nn.chunked_effect import ChunkedEffect
 
 BLOCK = 2048
+
+#: Answers that each sample is the average of.
+OVERLAPS = {"published": (1,), "cured": (1, 4), "attention": (1, 4)}
 
 #: Highest rates. The published network's transforms come apart at 3e-3.
 RATES = {"published": 1e-3, "cured": 3e-3, "attention": 4e-3}
@@ -150,20 +155,24 @@ def main() -> None:
     pool, unseen = pools(folder)
     rows: dict[str, str | float] = {}
     lines = []
-    for color, run in enumerate(planned(arguments.steps)):
+    for run in planned(arguments.steps):
         training = Training(run, TASK, pool=pool, unseen=unseen, at=PLACES, folder=folder)
         curve = training.finish()
-        name = run.name.split("-")[1]
-        rows[f"{name}: ESR on unseen pairs"] = curve[-1]["esr"]
-        found, by_place = figures(training.network)
-        rows |= {f"{name}: {key}": value for key, value in found.items()}
-        smooth = by_place.unflatten(0, (64, -1)).mean(dim=1).tolist()
-        lines.append(
-            chart.Line(name, [(32.0 * k, level) for k, level in enumerate(smooth)], color=color)
-        )
+        network, kind = training.network, run.name.split("-")[1]
+        rows[f"{kind}: ESR on unseen pairs"] = curve[-1]["esr"]
+        for overlap in OVERLAPS[kind]:
+            network.frames = replace(network.frames, overlap=overlap)
+            name = kind if overlap == 1 else f"{kind}, overlap {overlap}"
+            found, by_place = figures(network)
+            rows |= {f"{name}: {key}": value for key, value in found.items()}
+            smooth = by_place.unflatten(0, (64, -1)).mean(dim=1).tolist()
+            points = [(32.0 * k, level) for k, level in enumerate(smooth)]
+            lines.append(chart.Line(name, points, color=len(lines)))
     measure.report(f"noise after {arguments.steps} steps", rows, arguments.json)
     if arguments.svg is not None:
-        panel = chart.Panel(lines, across="place in a block, samples", up="noise under a tone, dB")
+        panel = chart.Panel(
+            lines, across="place in a block, samples", up="noise under a tone, dB", size=(640, 300)
+        )
         arguments.svg.write_text(chart.svg([panel]))
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from html import escape
 
 WIDTH, HEIGHT = 420, 300
-LEFT, RIGHT, TOP, BOTTOM = 64, 12, 34, 46
+LEFT, RIGHT, TOP, BOTTOM = 76, 12, 34, 46
 
 #: Told apart without colour vision too; then, from :data:`RAMP` on, five steps of one quantity.
 COLORS = (

@@ -37,6 +37,8 @@ class SignalTrainConfig(BaseModel):
     - ``transforms``: see :class:`~audiform.nn.learned_stft.LearnedSTFT`; "free" is published.
     - ``all_bins``: weights for the ``n_fft`` bins of the published layout, of which one half of
       the analysis is never used; False has ``n_fft // 2 + 1``, and computes the same.
+    - ``overlap``: outside of training each sample is the average of so many answers, 1 as
+      published: less noise and no comb, for so many times the work and a longer latency.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -52,6 +54,7 @@ class SignalTrainConfig(BaseModel):
     phase_correction: Literal["elu", "free"] = "free"
     transforms: Transforms = "dual"
     all_bins: bool = False
+    overlap: PositiveInt = 1
 
     @classmethod
     def published(
@@ -97,6 +100,7 @@ class SignalTrainConfig(BaseModel):
             chunk_samples=self.chunk_samples,
             shrink_factor=self.shrink_factor,
             look_ahead=self.right_context == "audio",
+            overlap=self.overlap,
         )
 
 

@@ -43,8 +43,8 @@ LEVEL_SCALE = 0.2
 class SignalTrainAttentionConfig(BaseModel):
     """Hyper-parameters of :class:`SignalTrainAttention`.
 
-    - ``chunk_samples``, ``shrink_factor``, ``rank``, ``transforms``: as in SignalTrain; a chunk
-      may be seconds long.
+    - ``chunk_samples``, ``shrink_factor``, ``rank``, ``transforms``, ``overlap``: as in
+      SignalTrain; a chunk may be seconds long.
     - ``near_frames``: the newest frames, which are keys one by one and what the autoencoders
       see; ``far_group``: so many older ones make one key together.
     - ``token_channels``, ``num_heads``, ``num_blocks``: of both attentions.
@@ -73,6 +73,7 @@ class SignalTrainAttentionConfig(BaseModel):
     near_levels: PositiveInt = 128
     point_samples: PositiveInt = 8
     num_ramps: PositiveInt = 8
+    overlap: PositiveInt = 1
 
     @model_validator(mode="after")
     def _check(self) -> SignalTrainAttentionConfig:
@@ -123,6 +124,7 @@ class SignalTrainAttentionConfig(BaseModel):
             chunk_samples=self.chunk_samples,
             shrink_factor=self.shrink_factor,
             look_ahead=True,
+            overlap=self.overlap,
         )
 
 

@@ -2,6 +2,10 @@
 
 The samples before are the look-back: what a compressor still remembers. Nothing else is carried
 from chunk to chunk, so blocks give exactly what one pass gives.
+
+Each place of an answer has weights of its own, and so a noise of its own: answers side by side
+repeat it with their length, which is heard as a comb. Answers that overlap, and are averaged,
+have each sample from several places: the noise is lower, and as loud everywhere.
 """
 
 from __future__ import annotations
@@ -26,7 +30,8 @@ class ChunkFrames:
     """How a chunk is cut into frames, and which of its samples are answered.
 
     Frame i starts at sample ``hop_length * i - n_fft``. ``look_ahead`` tells whether the samples
-    that the last frames reach to, beyond the chunk, are given; otherwise they are zeros.
+    that the last frames reach to, beyond the chunk, are given; otherwise they are zeros. Each
+    sample is the average of ``overlap`` answers.
     """
 
     n_fft: int
@@ -34,6 +39,7 @@ class ChunkFrames:
     chunk_samples: int
     shrink_factor: int
     look_ahead: bool
+    overlap: int = 1
 
     @property
     def num_frames(self) -> int:
@@ -65,6 +71,11 @@ class ChunkFrames:
         return max(0, beyond) if self.look_ahead else 0
 
     @property
+    def stride_samples(self) -> int:
+        """Samples from one answer to the next."""
+        return self.output_samples // self.overlap
+
+    @property
     def misaligned_samples(self) -> int:
         """How far what the frames give lies before the samples that are answered."""
         return self.context_samples - self.hop_length * (self.num_frames - self.output_frames)
@@ -76,6 +87,11 @@ class ChunkFrames:
                 f"a chunk of {self.chunk_samples} samples / {self.shrink_factor} gives no samples "
                 f"at n_fft {self.n_fft} and hop_length {self.hop_length}: raise chunk_samples or "
                 "lower shrink_factor"
+            )
+        if self.output_samples % self.overlap:
+            return (
+                f"{self.overlap} answers of {self.output_samples} samples cannot overlap evenly: "
+                "give an overlap that divides their length"
             )
         if self.context_samples < 0:
             return "the output is longer than the chunk: raise chunk_samples or shrink_factor"
@@ -100,13 +116,15 @@ class ChunkedEffect(nn.Module):
     @property
     def spec(self) -> EffectSpec:
         """What the engine must know."""
+        frames = self.frames
+        others = frames.output_samples - frames.stride_samples
         return EffectSpec(
             sample_rate=self.sample_rate,
             audio_channels=1,
             knobs=self.knobs,
-            context_samples=self.frames.context_samples,
-            block_samples=self.frames.output_samples,
-            latency_samples=self.frames.latency_samples,
+            context_samples=frames.context_samples + others,
+            block_samples=frames.stride_samples,
+            latency_samples=frames.latency_samples + others,
         )
 
     def core(self, chunks: Tensor, knobs: Tensor) -> tuple[Tensor, ...]:
@@ -118,17 +136,46 @@ class ChunkedEffect(nn.Module):
     ) -> Float[Tensor, "batch 1 wet_time"]:
         """Return what ``dry`` becomes, without its look-back and its look-ahead.
 
-        It must hold both and a whole number of outputs; they come undelayed.
+        It must hold both and a whole number of blocks; they come undelayed. In training answers
+        stand side by side, as each has to be right.
         """
+        frames, spec = self.frames, self.spec
+        length = dry.shape[-1] - spec.context_samples - spec.latency_samples
+        if frames.overlap == 1 or not self.training:
+            return self._overlapped(self._answers(dry, knobs, stride=frames.stride_samples))
+        from_first = dry[..., spec.context_samples - frames.context_samples :]
+        answers = self._answers(from_first, knobs, stride=frames.output_samples)
+        return answers.flatten(1)[:, None, :length]
+
+    def _answers(
+        self, dry: Float[Tensor, "batch 1 time"], knobs: Float[Tensor, "batch knob"], *, stride: int
+    ) -> Float[Tensor, "batch answer output"]:
+        """Return the answers to all chunks, ``stride`` samples apart."""
         size = self.frames.chunk_samples + self.frames.latency_samples
-        chunks = dry[:, 0].unfold(-1, size, self.frames.output_samples)
+        chunks = dry[:, 0].unfold(-1, size, stride)
         at_a_time = max(1, CHUNKS_AT_A_TIME // len(dry))
         parts = []
         for some in chunks.split(at_a_time, dim=1):
             count = some.shape[1]
             wet = self.core(some.flatten(0, 1), knobs.repeat_interleave(count, dim=0))[0]
-            parts.append(wet.reshape(len(dry), -1))
-        return torch.cat(parts, dim=-1)[:, None]
+            parts.append(wet.unflatten(0, (len(dry), count)))
+        return torch.cat(parts, dim=1)
+
+    def _overlapped(
+        self, answers: Float[Tensor, "batch answer output"]
+    ) -> Float[Tensor, "batch 1 wet_time"]:
+        """Return the samples that all of their answers are known of."""
+        overlap = self.frames.overlap
+        if overlap == 1:
+            return answers.flatten(1)[:, None]
+        length = answers.shape[-1]
+        places = (torch.arange(length, dtype=torch.float64) + 0.5) / length
+        window = (2.0 / overlap * torch.sin(math.pi * places).square()).to(answers)
+        strides = (answers * window).unflatten(-1, (overlap, -1))
+        count = answers.shape[1] - overlap + 1
+        # the newest answer to a stride has it as its first one
+        parts = [strides[:, k : k + count, overlap - 1 - k] for k in range(overlap)]
+        return torch.stack(parts).sum(dim=0).flatten(1)[:, None]
 
     def forward(
         self, dry: Float[Tensor, "batch 1 time"], knobs: Float[Tensor, "batch knob"]
@@ -137,15 +184,15 @@ class ChunkedEffect(nn.Module):
 
         The first chunk ends where the first block of a stream does.
         """
-        length, frames = dry.shape[-1], self.frames
-        latency = frames.latency_samples
-        rest = -(length + latency) % frames.output_samples
-        padded = F.pad(dry, (frames.context_samples + latency, latency + rest))
+        length, spec = dry.shape[-1], self.spec
+        latency = spec.latency_samples
+        rest = -(length + latency) % spec.block_samples
+        padded = F.pad(dry, (spec.context_samples + latency, latency + rest))
         return self.predict(padded, knobs)[..., latency : latency + length]
 
     def initial_state(self, batch_size: int = 1) -> tuple[Tensor, ...]:
         """Return the state before the first block: silence."""
-        known = self.frames.context_samples + self.frames.latency_samples
+        known = self.spec.context_samples + self.spec.latency_samples
         like = next(iter(self.parameters()))
         return (like.new_zeros(batch_size, 1, known),)
 
