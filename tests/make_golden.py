@@ -45,16 +45,23 @@ def make(name: str) -> None:
 
 def make_curve(name: str) -> None:
     """Freeze the losses of a tiny recipe's steps."""
-    from audiform.recipes import RECIPES
-    from tests.recipes.runs import losses, train_tiny, write_default_data, write_songs
+    from tests.recipes.runs import (
+        TINY_EFFECTS,
+        losses,
+        train_tiny,
+        write_default_data,
+        write_overdrive,
+        write_songs,
+    )
 
     torch.set_num_threads(1)
     with TemporaryDirectory() as folder:
         run = Path(folder) / "run"
-        if name == "default-tiny":
-            RECIPES[name](write_default_data(Path(folder) / "data"), run)
-        else:
-            train_tiny(name, write_songs(Path(folder) / "songs"), run)
+        writers = {
+            "default-tiny": write_default_data,
+            **dict.fromkeys(TINY_EFFECTS, write_overdrive),
+        }
+        train_tiny(name, writers.get(name, write_songs)(Path(folder) / "data"), run)
         (CURVES / f"{name}.json").write_text(json.dumps(losses(run)) + "\n")
 
 

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -6,8 +7,14 @@ import soundfile
 import torch
 from typer.testing import CliRunner
 
+import audiform
+from audiform.checkpoints.catalog import SHIPPED_EFFECTS
+from audiform.checkpoints.model_package import embedded_path
 from audiform.cli.main import app
 from audiform.effects import EFFECTS
+from audiform.errors import ConfigError
+
+NOTICE = Path(__file__).parents[2] / "NOTICE"
 
 runner = CliRunner()
 
@@ -27,7 +34,45 @@ def test_list_names_effects_and_knobs() -> None:
         assert name in plain.output
         assert all(knob.name in plain.output for knob in effect.knobs)
     records = json.loads(runner.invoke(app, ["effect", "list", "--json"]).output)
-    assert [record["name"] for record in records] == list(EFFECTS)
+    assert [record["name"] for record in records] == [*SHIPPED_EFFECTS, *EFFECTS]
+    for record in records[: len(SHIPPED_EFFECTS)]:
+        assert record["name"] in plain.output
+        assert 0 < record["esr"] < 0.1
+        assert record["licence"]["weights"].startswith("MIT")
+        assert record["licence"]["data"] != "unknown"
+
+
+@pytest.mark.parametrize("name", SHIPPED_EFFECTS)
+def test_an_effect_of_the_package_is_applied_by_its_name(name, tmp_path) -> None:
+    path = embedded_path(name)
+    assert path.stat().st_size < 2e6
+    assert path.name in NOTICE.read_text()
+    tone = 0.4 * np.sin(2 * np.pi * 220 * np.arange(8000) / 44100)
+    soundfile.write(tmp_path / "tone.wav", tone, 44100, subtype="FLOAT")
+    out = tmp_path / "wet.wav"
+    result = runner.invoke(
+        app, ["effect", "apply", name, str(tmp_path / "tone.wav"), "-o", str(out)]
+    )
+    assert result.exit_code == 0, result.output
+    wet, rate = soundfile.read(out)
+    assert (rate, len(wet)) == (44100, len(tone))
+    assert np.isfinite(wet).all()
+    assert wet[2000:].std() > 0.01
+    fit = np.dot(wet, tone) / np.dot(tone, tone)
+    assert np.sum((wet - fit * tone)[2000:] ** 2) > 0.005 * np.sum(wet[2000:] ** 2)  # no mere gain
+    effect = audiform.Effect(name)
+    assert json.loads(runner.invoke(app, ["effect", "info", name, "--json"]).output) == effect.info
+    dry = audiform.Audio(torch.from_numpy(tone).float()[None], 44100)
+    for knob in effect.knobs:
+        low, high = (
+            effect.apply(dry, **{knob.name: end}).samples for end in (knob.minimum, knob.maximum)
+        )
+        assert (low - high)[:, 2000:].abs().max() > 0.02
+
+
+def test_an_effect_of_the_package_takes_no_song_apart() -> None:
+    with pytest.raises(ConfigError, match="takes nothing apart"):
+        audiform.Separator("diode-clipper")
 
 
 def test_render_gives_what_the_function_gives(dry) -> None:

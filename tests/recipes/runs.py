@@ -8,10 +8,17 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from audiform.recipes import PRETRAINING_RUNS, RECIPES, SEPARATION_RUNS, VOCAL_REMOVAL_RUNS
+from audiform.recipes import (
+    EFFECT_RECIPES,
+    PRETRAINING_RUNS,
+    RECIPES,
+    SEPARATION_RUNS,
+    VOCAL_REMOVAL_RUNS,
+)
 
 RATE = 44100
 SONG_SECONDS = 4.0
+EFFECT_RATE = 8000
 STEMS = ("drums", "bass", "other", "vocals")
 
 #: Rounding differs between CPUs, and Adam makes a whole step of a gradient near zero.
@@ -21,6 +28,7 @@ TOLERANCE = 2e-3
 TINY = [name for name in SEPARATION_RUNS if name.endswith("-tiny")]
 TINY_VOCAL_REMOVAL = [name for name in VOCAL_REMOVAL_RUNS if name.endswith("-tiny")]
 TINY_PRETRAINING = [name for name in PRETRAINING_RUNS if name.endswith("-tiny")]
+TINY_EFFECTS = [name for name in EFFECT_RECIPES if name.endswith("-tiny")]
 
 #: What the tiny fine-tunings begin with: the checkpoint of another tiny recipe.
 FIRST_STAGE = {
@@ -65,8 +73,23 @@ def write_default_data(folder: Path) -> Path:
     return folder
 
 
+def write_overdrive(folder: Path) -> Path:
+    """Write a take of two seconds, and what an overdrive makes of it at two gains."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(0)
+    swell = 1 + np.sin(2 * np.pi * 3 * np.arange(2 * EFFECT_RATE) / EFFECT_RATE)
+    dry = 0.2 * rng.normal(size=swell.size) * swell
+    soundfile.write(folder / "input.wav", dry, EFFECT_RATE, "FLOAT")
+    for gain in (1, 4):
+        wet = np.tanh(gain * np.convolve(dry, (1.0, 0.5))[: dry.size])
+        soundfile.write(folder / f"target__gain={gain}.wav", wet, EFFECT_RATE, "FLOAT")
+    return folder
+
+
 def train_tiny(name: str, songs: Path, output: Path, **settings: object) -> Path:
     """Train a tiny recipe, what it begins with first where it needs that."""
+    if name in TINY_EFFECTS or name == "default-tiny":
+        return RECIPES[name](songs, output, settings=settings)
     start = None
     if name in FIRST_STAGE:
         first = output.with_name(f"{output.name}-{FIRST_STAGE[name]}")

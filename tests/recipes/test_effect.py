@@ -15,6 +15,8 @@ from audiform.errors import Cancelled, ConfigError, DataError
 from audiform.recipes import RECIPES
 from audiform.recipes.effect import Material, effect_run, look_ahead
 from audiform.recipes.settings import with_settings
+from tests.make_golden import CURVES
+from tests.recipes.runs import TOLERANCE, losses, train_tiny, write_overdrive
 
 RATE = 8000
 
@@ -198,6 +200,12 @@ def test_what_cannot_be_learned_from_is_told(tmp_path, wrong) -> None:
 
 
 # Training -----------------------------------------------------------------------------------------
+
+
+def test_its_golden_curve_holds(tmp_path) -> None:
+    train_tiny("effect-tiny", write_overdrive(tmp_path / "data"), tmp_path / "run")
+    wanted = json.loads((CURVES / "effect-tiny.json").read_text())
+    assert losses(tmp_path / "run") == pytest.approx(wanted, rel=TOLERANCE)
 
 
 def test_it_learns_better_than_a_filter_does(pedal, tmp_path) -> None:

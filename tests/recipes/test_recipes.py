@@ -18,6 +18,7 @@ from tests.make_golden import CURVES
 from tests.recipes.runs import (
     FIRST_STAGE,
     TINY,
+    TINY_EFFECTS,
     TINY_PRETRAINING,
     TINY_VOCAL_REMOVAL,
     TOLERANCE,
@@ -72,7 +73,7 @@ def test_its_golden_curve_holds(name, songs, tmp_path) -> None:
 
 
 def test_every_golden_curve_is_of_a_recipe() -> None:
-    with_curves = {*TINY, *TINY_VOCAL_REMOVAL, *TINY_PRETRAINING, "default-tiny"}
+    with_curves = {*TINY, *TINY_VOCAL_REMOVAL, *TINY_PRETRAINING, *TINY_EFFECTS, "default-tiny"}
     assert {path.stem for path in CURVES.iterdir()} == with_curves
 
 

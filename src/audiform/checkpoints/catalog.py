@@ -14,7 +14,7 @@ from audiform.checkpoints.download import HubSource, Source, UrlSource
 from audiform.checkpoints.header import Licence
 
 #: What a model can require that this version has: architectures.
-SUPPORTED = frozenset({"band-split", "demucs", "frame-primer", "hdemucs", "htdemucs"})
+SUPPORTED = frozenset({"band-split", "demucs", "frame-primer", "gain-tcn", "hdemucs", "htdemucs"})
 
 #: The name of the model that separates where none is named.
 DEFAULT = "default"
@@ -22,11 +22,14 @@ DEFAULT = "default"
 #: The name of weights to train on.
 PRETRAINED = "frame-primer-pretrained"
 
-#: Models that come with the package, and their files in it.
-EMBEDDED = {
-    DEFAULT: "weights/default.safetensors",
-    PRETRAINED: "weights/frame-primer-pretrained.safetensors",
+#: Learned effects that come with the package, and what each is.
+SHIPPED_EFFECTS = {
+    "diode-clipper": "a pair of diodes (1N4148) that clips, learned from a measured circuit",
+    "klon-gain-stage": "gain stage of an overdrive (Klon circuit, simulated), one knob",
 }
+
+#: Models that come with the package, and their files in it.
+EMBEDDED = {name: f"weights/{name}.safetensors" for name in (DEFAULT, PRETRAINED, *SHIPPED_EFFECTS)}
 
 _ROOT = "https://dl.fbaipublicfiles.com/demucs"
 
@@ -81,6 +84,13 @@ DEMUCS_TEST_SET_LICENCE = DEMUCS_LICENCE.model_copy(
         "data": "MUSDB18-HQ with its test songs (for research, not commercial) and songs that "
         "were not published"
     }
+)
+
+#: Of effects that come with the package; each one's checkpoint says whose recordings.
+SHIPPED_EFFECT_LICENCE = Licence(
+    code="MIT",
+    weights="MIT: openly licensed recordings, see NOTICE",
+    data="stated in the checkpoint: audiform effect info NAME",
 )
 
 FOUR_STEMS = ("drums", "bass", "other", "vocals")
@@ -154,6 +164,17 @@ _ENTRIES = (
             weights="MIT: openly licensed songs, see NOTICE",
             data="CC0 1.0: songs of Software-Entwicklungskit, the mdn multitrack",
         ),
+    ),
+    *(
+        CatalogEntry(
+            name=name,
+            summary=f"effect: {summary}",
+            members=(name,),
+            requires=("gain-tcn",),
+            sources=(),
+            licence=SHIPPED_EFFECT_LICENCE,
+        )
+        for name, summary in SHIPPED_EFFECTS.items()
     ),
     CatalogEntry(
         name="htdemucs",

@@ -29,36 +29,83 @@ app = typer.Typer(
 
 app.command()(export)
 
+#: Of a knob, in the order of the table.
+ENDS = ("minimum", "maximum", "default")
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command("list")
 def list_(as_json: AsJson = False) -> None:
-    """List the reference effects and their knobs, with units, ranges and defaults."""
+    """List what can be put on a file: effects learned from recordings, which come with the
+    package (for [bold]apply[/]), and reference effects (for [bold]render[/]).
+
+    Knobs with units, ranges and defaults; of learned ones ESR on what was held out, and rights.
+    """
+    from audiform.checkpoints.catalog import SHIPPED_EFFECTS
+    from audiform.checkpoints.file import read_header
+    from audiform.checkpoints.model_package import embedded_path
     from audiform.effects import EFFECTS
 
-    if as_json:
-        records = [
-            {
-                "name": name,
-                "summary": effect.summary,
-                "knobs": [knob.model_dump() for knob in effect.knobs],
-            }
-            for name, effect in EFFECTS.items()
-        ]
-        print(json.dumps(records, indent=2))
-        return
+    with errors_as_exit_codes():
+        records: list[dict[str, Any]] = []
+        for name, summary in SHIPPED_EFFECTS.items():
+            header = read_header(embedded_path(name))
+            records.append(
+                {
+                    "name": name,
+                    "kind": "learned",
+                    "summary": summary,
+                    "knobs": header.knobs,
+                    "esr": header.scores["mean"]["model"]["esr"],
+                    "licence": header.licence.model_dump(),
+                }
+            )
+        for name, effect in EFFECTS.items():
+            knobs = [knob.model_dump() for knob in effect.knobs]
+            records.append(
+                {"name": name, "kind": "reference", "summary": effect.summary, "knobs": knobs}
+            )
+        if as_json:
+            print(json.dumps(records, indent=2))
+            return
+        _print_effects(records)
+
+
+def _print_effects(records: list[dict[str, Any]]) -> None:
+    """Print a table of learned effects and one of reference effects."""
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False)
-    for heading in ("effect", "knob", "from", "to", "default", "unit"):
-        table.add_column(heading, no_wrap=True)
-    for name, effect in EFFECTS.items():
-        for index, knob in enumerate(effect.knobs):
-            numbers = [f"{value:g}" for value in (knob.minimum, knob.maximum, knob.default)]
-            table.add_row("" if index else f"[bold]{name}[/]", knob.name, *numbers, knob.unit)
-    Console(highlight=False).print(table)
+    console = Console(highlight=False)
+    commands = {"learned": "apply", "reference": "render"}
+    for kind, command in commands.items():
+        table = Table(box=None, pad_edge=False)
+        for heading in (
+            f"{kind}: audiform effect {command} NAME",
+            "knob",
+            "from",
+            "to",
+            "default",
+            "unit",
+        ):
+            table.add_column(heading, no_wrap=True)
+        chosen = [record for record in records if record["kind"] == kind]
+        for record in chosen:
+            for index, knob in enumerate(record["knobs"] or [{}]):
+                numbers = [f"{knob[end]:g}" if knob else "" for end in ENDS]
+                name = "" if index else f"[bold]{record['name']}[/]"
+                table.add_row(name, knob.get("name", "-"), *numbers, knob.get("unit", ""))
+        console.print(table)
+        for record in chosen:
+            if kind == "learned":
+                console.print(
+                    f"{record['name']}: {record['summary']}; ESR {record['esr']:.2g}; weights "
+                    f"{record['licence']['weights'].split(':')[0]}, recordings "
+                    f"{record['licence']['data'].split(':')[0]}",
+                    soft_wrap=True,
+                )
+        console.print()
 
 
 @app.command()
