@@ -89,11 +89,11 @@ def test_sounds_of_a_folder_fill_what_is_asked_for(sounds) -> None:
 
 def test_a_note_begins_with_its_attack(sounds) -> None:
     audio, _ = soundfile.read(sounds / "note2.wav", dtype="float32")
-    assert attack(audio, RATE) == pytest.approx(2205, abs=44)  # a millisecond
+    assert attack(audio) == pytest.approx(2205, abs=44)  # a millisecond
     note = FolderNotes(notes(sounds))(np.random.default_rng(0), 4000, RATE)
     assert np.abs(note[:60]).max() > 0.05
     assert np.abs(note).max() == pytest.approx(1.0)
-    assert attack(np.zeros(100), RATE) == 0
+    assert attack(np.zeros(100)) == 0
 
 
 def test_hits_are_where_labels_say(sounds) -> None:

@@ -13,11 +13,8 @@ from audiform.data.decoded import DecodedAudio, OpenFiles
 from audiform.data.inverse_tasks import FADE_SECONDS, NoteSource, synthetic_note
 from audiform.errors import DataError
 
-#: A note begins where it first has this share of the peak of its first moments.
-ATTACK_SHARE = 0.1
-
-#: Those moments, and where they are looked for, in seconds.
-FIRST_SECONDS, SEARCHED_SECONDS = 0.1, 0.5
+#: A note begins where it first has this share of the peak of so many seconds.
+ATTACK_SHARE, SEARCHED_SECONDS = 0.1, 0.5
 
 #: Hits follow each other after so many seconds, evenly in their logarithm.
 GAP_SECONDS = (0.07, 0.8)
@@ -52,21 +49,16 @@ class FolderNotes:
         searched = round(SEARCHED_SECONDS * sample_rate)
         whole = self.files.read(audio, start_samples=0, num_samples=samples + searched)
         sound = whole.mean(axis=0)
-        begin = attack(sound[:searched], sample_rate)
+        begin = attack(sound[:searched])
         note = sound[begin : begin + samples].astype(float)
         peak = max(np.abs(note).max(), 1e-6)
         return note * (float(rng.choice([-1.0, 1.0])) / peak)
 
 
-def attack(sound: np.ndarray, sample_rate: int) -> int:
+def attack(sound: np.ndarray) -> int:
     """Return the sample at which a note begins, 0 of silence."""
     level = np.abs(sound)
-    loud = np.flatnonzero(level > 0.03 * level.max())
-    if not len(loud):
-        return 0
-    first = int(loud[0])
-    peak = level[first : first + round(FIRST_SECONDS * sample_rate)].max()
-    return first + int(np.argmax(level[first:] >= ATTACK_SHARE * peak))
+    return int(np.argmax(level >= ATTACK_SHARE * level.max()))
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,8 @@ class GridAlignerConfig(BaseModel):
       no such knob; any other is told to the network.
     - ``bands``: (width in bins, how many) from the bottom up; what is left is the last band.
     - ``reach_frames``: how far a frame looks to each side in one block.
-    - ``threshold``: how likely a hit must be. ``min_gap_seconds``: of hits that are nearer to
+    - ``threshold``: how likely a hit must be; 0.83 are even odds, as hits count five times in
+      training. ``min_gap_seconds``: of hits that are nearer to
       each other the likeliest counts. ``max_shift_seconds``: a hit that is further from every
       line stays. ``hold_seconds``: how long a hit takes along what follows it.
     - ``lead_seconds``: a slice begins so long before its hit. ``fade_seconds``: slices are
@@ -72,11 +73,11 @@ class GridAlignerConfig(BaseModel):
     num_heads: PositiveInt = 4
     num_blocks: PositiveInt = 2
     reach_frames: PositiveInt = 12
-    threshold: float = Field(0.5, gt=0.0, lt=1.0)
+    threshold: float = Field(0.8, gt=0.0, lt=1.0)
     min_gap_seconds: PositiveFloat = 0.05
     max_shift_seconds: PositiveFloat = 0.18
     hold_seconds: PositiveFloat = 2.0
-    lead_seconds: PositiveFloat = 0.004
+    lead_seconds: PositiveFloat = 0.008
     fade_seconds: PositiveFloat = 0.002
     tempo_bpm: PositiveFloat = 120.0
     offset_ms: float = 0.0
