@@ -36,6 +36,7 @@ ALIGNER = GridAlignerConfig(
     num_heads=2,
     num_blocks=1,
     reach_frames=4,
+    threshold=0.5,
     hold_seconds=1.0,
     block_samples=4096,
 )
@@ -192,7 +193,7 @@ def test_a_gap_sounds_on() -> None:
     dry = torch.where(time >= 8000 - 800, torch.where(hit == 1.0, 1.0, hit), tone)
     with torch.inference_mode():
         wet = told()(dry, grid(1.0, 120.0, 0.0))
-    gap = slice(8000 - 780, 8000 - 60)
+    gap = slice(8000 - 780, 8000 - 100)
     assert begins(wet) == pytest.approx([8000], abs=8)
     torch.testing.assert_close(wet[..., gap], tone[..., gap], atol=0.01, rtol=0)
 
