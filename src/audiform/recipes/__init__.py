@@ -52,7 +52,12 @@ from audiform.recipes.pretraining import PretrainingRun
 from audiform.recipes.pretraining import run as run_pretraining
 from audiform.recipes.separation import SeparationRun
 from audiform.recipes.separation import run as run_separation
-from audiform.recipes.small import htdemucs_small, htdemucs_small_tiny
+from audiform.recipes.small import (
+    hdemucs_small,
+    hdemucs_small_tiny,
+    htdemucs_small,
+    htdemucs_small_tiny,
+)
 from audiform.recipes.vocal_removal import VocalRemovalRun
 from audiform.recipes.vocal_removal import run as run_vocal_removal
 from audiform.training.loop import OnProgress
@@ -100,6 +105,8 @@ SEPARATION_RUNS: dict[str, Callable[[], SeparationRun]] = {
     "htdemucs-ft-tiny": htdemucs_ft_tiny,
     "htdemucs-small": htdemucs_small,
     "htdemucs-small-tiny": htdemucs_small_tiny,
+    "hdemucs-small": hdemucs_small,
+    "hdemucs-small-tiny": hdemucs_small_tiny,
     "frame-primer-small": frame_primer_small,
     "frame-primer-small-tiny": frame_primer_small_tiny,
     "frame-transformer-small": frame_transformer_small,

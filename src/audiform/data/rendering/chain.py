@@ -14,7 +14,7 @@ import torch
 
 from audiform.data.rendering.rhythm import Grid
 from audiform.data.rendering.samples import SAMPLE_RATE, SampleLibrary
-from audiform.data.rendering.sound import amplitude, change_speed, rms
+from audiform.data.rendering.sound import amplitude, change_speed, fade_ends, rms
 from audiform.dsp.biquad import Biquad, bell, high_shelf, low_shelf
 from audiform.dsp.dynamic_range import smoothed_gain_db, smoothing, static_gain_db
 from audiform.dsp.fast_length import fast_length
@@ -25,6 +25,10 @@ GAIN_SAMPLES = 32
 
 #: Longest response of a room that is used.
 LONGEST_ROOM_SECONDS = 3.0
+
+#: So much of a response is faded out: many recordings of rooms stop before the room does.
+ROOM_END_SHARE = 0.4
+MS_PER_SAMPLE = 1000.0 / SAMPLE_RATE
 
 #: Length of an equaliser's response, in which even a high-pass at 20 Hz has faded.
 EQUALISER_TAPS = 8192
@@ -219,6 +223,7 @@ def _filtered(audio: np.ndarray, chain: Chain, library: SampleLibrary) -> np.nda
         path = library.folder / chain.room
         sample = next(sample for sample in library.of_class("rir") if sample.path == path)
         room = library.decode(sample)[:, : round(LONGEST_ROOM_SECONDS * SAMPLE_RATE)]
+        room = fade_ends(room, in_ms=0.0, out_ms=ROOM_END_SHARE * room.shape[-1] * MS_PER_SAMPLE)
         loudness = math.sqrt(float(np.sum(np.square(room))) / len(room)) + 1e-9
         heard = room * np.float32(amplitude(chain.room_db) / loudness)
         heard[:, 0] += 1.0

@@ -221,8 +221,18 @@ GROOVES: dict[str, Callable[[Metre, np.random.Generator, DrumPlan], Pattern]] = 
 }
 
 
+@dataclass(frozen=True)
+class Take:
+    """A hit as a kit plays it: its speed, its place between the speakers, its gain."""
+
+    hit: Sample
+    ratio: float
+    position: float
+    gain: float
+
+
 class Kit:
-    """The sounds of a kit at one place each between the speakers."""
+    """The sounds of a kit at one place each between the speakers; made when first struck."""
 
     def __init__(self, library: SampleLibrary, plan: DrumPlan, rng: np.random.Generator) -> None:
         by_kind: dict[str, list[Sample]] = {}
@@ -231,30 +241,44 @@ class Kit:
                 hit.instrument == plan.percussion and hit.kind == "perc"
             ):
                 by_kind.setdefault(hit.kind, []).append(hit)
-        self._sounds: dict[str, list[np.ndarray]] = {}
         tuning = float(rng.normal(0.0, 0.8))
-        for kind, hits in sorted(by_kind.items()):
-            chosen = [hits[int(index)] for index in rng.permutation(len(hits))[:MOST_TAKES]]
-            width = 0.5 if kind in ("tom", "ride", "hat", "hat_open", "crash", "perc") else 0.05
-            place, level = rng.uniform(-width, width), amplitude(rng.normal(0.0, 2.0))
-            ratio = 2.0 ** ((tuning + rng.normal(0.0, 0.7)) / 12.0)
-            gain = level * amplitude(LEVELS_DB.get(kind, -6.0))
-            self._sounds[kind] = [
-                self._prepare(library, hit, ratio, float(place + rng.normal(0.0, width / 4))) * gain
-                for hit in chosen
-            ]
-
-    @staticmethod
-    def _prepare(library: SampleLibrary, hit: Sample, ratio: float, position: float) -> np.ndarray:
-        longest = LONGEST_SECONDS.get(hit.kind, LONGEST_OTHERS_SECONDS)
-        sound = change_speed(library.decode(hit), ratio)[:, : round(longest * SAMPLE_RATE)]
-        sound = fade_ends(to_peak(sound, 0.8), in_ms=0.1, out_ms=40.0)
-        return pan(sound, float(np.clip(position, -1.0, 1.0)))
+        self._takes = {
+            kind: _draw_takes(kind, hits, rng, tuning=tuning)
+            for kind, hits in sorted(by_kind.items())
+        }
+        self._library = library
+        self._made: dict[Take, np.ndarray] = {}
 
     def hit(self, kind: str, rng: np.random.Generator) -> np.ndarray | None:
         """Return a take of a sound, None where the kit has none of its kind."""
-        takes = self._sounds.get(kind)
-        return None if takes is None else takes[int(rng.integers(len(takes)))]
+        takes = self._takes.get(kind)
+        if takes is None:
+            return None
+        take = takes[int(rng.integers(len(takes)))]
+        if take not in self._made:
+            self._made[take] = self._make(take)
+        return self._made[take]
+
+    def _make(self, take: Take) -> np.ndarray:
+        longest = LONGEST_SECONDS.get(take.hit.kind, LONGEST_OTHERS_SECONDS)
+        used = round(longest * take.ratio * SAMPLE_RATE)
+        sound = change_speed(self._library.decode(take.hit)[:, :used], take.ratio)
+        sound = fade_ends(to_peak(sound, 0.8), in_ms=0.1, out_ms=40.0)
+        return pan(sound, take.position) * np.float32(take.gain)
+
+
+def _draw_takes(
+    kind: str, hits: list[Sample], rng: np.random.Generator, *, tuning: float
+) -> list[Take]:
+    chosen = [hits[int(index)] for index in rng.permutation(len(hits))[:MOST_TAKES]]
+    width = 0.5 if kind in ("tom", "ride", "hat", "hat_open", "crash", "perc") else 0.05
+    place = rng.uniform(-width, width)
+    gain = float(amplitude(rng.normal(0.0, 2.0)) * amplitude(LEVELS_DB.get(kind, -6.0)))
+    ratio = float(2.0 ** ((tuning + rng.normal(0.0, 0.7)) / 12.0))
+    return [
+        Take(hit, ratio, float(np.clip(place + rng.normal(0.0, width / 4), -1.0, 1.0)), gain)
+        for hit in chosen
+    ]
 
 
 def play_drums(

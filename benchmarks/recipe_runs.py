@@ -1,0 +1,92 @@
+"""Runs of recipes that go on where they were stopped, and their scores on songs held out.
+
+What default_comparison.py and rendered_songs.py share.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from audiform.evaluation.separation import evaluate
+from audiform.recipes import RECIPES
+
+#: Figure that is compared, and what a run's folder ends with.
+FIGURE = "mdx_sdr_db"
+SCORES_FILE = "sdr.json"
+
+#: Length of the runs that only show that a command works.
+TRIAL_STEPS = 2
+
+Scores = dict[str, float]
+
+
+def scored(
+    recipe: str,
+    data: Path,
+    run: Path,
+    *,
+    held_out: Sequence[str],
+    settings: Mapping[str, Any],
+    start: Path | None = None,
+    excerpt_seconds: float | None = None,
+) -> Scores:
+    """Train a recipe on ``data`` but for ``held_out``, and return the mean SDR of each stem there.
+
+    A run that has ended is not repeated. ``excerpt_seconds`` scores no more of a song.
+    """
+    path = run / SCORES_FILE
+    if path.is_file():
+        found: Scores = json.loads(path.read_text())
+        return found
+    checkpoint = trained(recipe, data, run, settings=settings, start=start)
+    songs = evaluate(
+        checkpoint,
+        data / "songs" if (data / "songs").is_dir() else data,
+        metrics=("mdx",),
+        only=held_out,
+        duration_seconds=excerpt_seconds,
+    ).songs
+    sums: dict[str, list[float]] = {}
+    for song in songs:
+        for stem, figures in song.stems.items():
+            if FIGURE in figures:
+                sums.setdefault(stem, []).append(figures[FIGURE]["estimate"])
+    scores = {stem: sum(values) / len(values) for stem, values in sums.items()}
+    scores["mean"] = sum(scores.values()) / len(scores)
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(scores) + "\n")
+    part.replace(path)
+    return scores
+
+
+def trained(
+    recipe: str,
+    data: Path,
+    run: Path,
+    *,
+    settings: Mapping[str, Any],
+    start: Path | None = None,
+) -> Path:
+    """Train a recipe, from where it was stopped if it was; return the checkpoint."""
+    begun = run.is_dir() and any(run.iterdir())
+    begin = None if start is None else str(start)
+    return RECIPES[recipe](data, run, resume=begun, start=begin, settings=settings)
+
+
+def held_out_settings(recipe: str, held_out: Sequence[str]) -> dict[str, Any]:
+    """Return the setting that keeps songs away from a recipe."""
+    name = "held_out" if recipe.startswith("default") else "data.held_out"
+    return {name: tuple(held_out)}
+
+
+def end_settings(*, steps: int | None = None, seconds: float | None = None) -> dict[str, Any]:
+    """Return the settings that end a run after so many steps, or seconds of training."""
+    return {"training.max_steps": steps, "training.max_seconds": seconds}
+
+
+def row(scores: Scores) -> str:
+    """Return a line of a table."""
+    return "  ".join(f"{stem} {value:6.2f}" for stem, value in scores.items())

@@ -1,0 +1,82 @@
+"""What rendered songs are worth: the same recipe with and without them, equal steps.
+
+python benchmarks/rendered_songs.py DATA RUNS --held-out SONG... [--recipe htdemucs-small]
+    [--steps 2000] [--seeds 3] [--rendered-share 0.5] [--trial] [--json FILE]
+
+DATA has ``songs/`` and ``rendered/`` (audiform data render). Scores are SDR in dB over the
+held-out songs, whole; the difference is that of the means over seeds, beside the range of each.
+RUNS keeps each run: the command can be stopped and goes on when it is given again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from pathlib import Path
+from typing import Any
+
+from measure import report
+from recipe_runs import TRIAL_STEPS, Scores, end_settings, held_out_settings, row, scored
+
+ARMS = ("without", "with")
+
+
+def settings_of(arguments: argparse.Namespace, arm: str, seed: int) -> dict[str, Any]:
+    """Return what an arm trains with."""
+    steps = TRIAL_STEPS if arguments.trial else arguments.steps
+    return {
+        "training.seed": seed,
+        **end_settings(steps=steps),
+        **held_out_settings(arguments.recipe, arguments.held_out),
+        "data.rendered_share": arguments.rendered_share if arm == "with" else 0.0,
+    }
+
+
+def compared(by_arm: dict[str, list[Scores]]) -> dict[str, str | float]:
+    """Return the rows of the table."""
+    rows: dict[str, str | float] = {}
+    for arm, runs in by_arm.items():
+        for seed, scores in enumerate(runs):
+            rows[f"{arm}, seed {seed}"] = row(scores)
+    without, with_them = (by_arm[arm] for arm in ARMS)
+    for stem in without[0]:
+        before = [scores[stem] for scores in without]
+        after = [scores[stem] for scores in with_them]
+        apart = min(after) > max(before) or max(after) < min(before)
+        gain = statistics.fmean(after) - statistics.fmean(before)
+        rows[f"gain of {stem}, dB"] = f"{gain:+.2f}" + (" (ranges apart)" if apart else "")
+    return rows
+
+
+def main() -> None:
+    """Train what has not ended, print the comparison."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("runs", type=Path)
+    parser.add_argument("--held-out", nargs="+", required=True)
+    parser.add_argument("--recipe", default="htdemucs-small", help="one with data.rendered_share")
+    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--rendered-share", type=float, default=0.5)
+    parser.add_argument("--trial", action="store_true", help="whether the command works")
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    by_arm: dict[str, list[Scores]] = {arm: [] for arm in ARMS}
+    for seed in range(arguments.seeds):
+        for arm in ARMS:
+            by_arm[arm].append(
+                scored(
+                    arguments.recipe + ("-tiny" if arguments.trial else ""),
+                    arguments.data,
+                    arguments.runs / f"{arguments.recipe}-{arm}-{seed}",
+                    held_out=arguments.held_out,
+                    settings=settings_of(arguments, arm, seed),
+                    excerpt_seconds=3.0 if arguments.trial else None,
+                )
+            )
+    title = f"SDR on {', '.join(arguments.held_out)}, {arguments.recipe}"
+    report(title, compared(by_arm), arguments.json)
+
+
+if __name__ == "__main__":
+    main()
