@@ -38,6 +38,9 @@ PRESENCE = {
     "outro": {"drums": 0.55, "bass": 0.55, "other": 0.65, "vocals": 0.3},
 }
 
+#: How often a part of ``other`` plays where that plays.
+PART_PRESENCE = 0.75
+
 #: How often the last choruses are higher than the first, and by how much.
 LIFT_SHARE = 0.07
 LIFT_SEMITONES = (1, 2)
@@ -85,7 +88,8 @@ def draw_form(rng: np.random.Generator, *, num_bars: int, num_parts: int) -> tup
         bars = min(num_bars - bar, length // 2 if short else length)
         chords = progressions[name]
         plays = {group: rng.random() < share for group, share in PRESENCE[name].items()}
-        parts = [part for part in range(num_parts) if rng.random() < PRESENCE[name]["other"]]
+        parts = [part for part in range(num_parts) if rng.random() < PART_PRESENCE]
+        parts = parts if plays["other"] else []
         if not parts and (plays["other"] or not any(plays.values())):
             parts = [int(rng.integers(num_parts))]
         sections.append(

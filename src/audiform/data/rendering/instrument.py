@@ -39,13 +39,14 @@ def choose_instrument(
 class Instrument:
     """Plays notes of one ``name``; equal notes are made once.
 
-    ``bass`` asks a synthesiser for a bass' sound.
+    ``bass`` asks a synthesiser for a bass' sound, which is in the middle.
     """
 
     def __init__(
         self, library: SampleLibrary, name: str, rng: np.random.Generator, *, bass: bool = False
     ) -> None:
         self._library = library
+        self._bass = bass
         self._notes: list[Sample] = []
         self._patch: Patch | None = None
         if name == SYNTHESISER:
@@ -61,6 +62,8 @@ class Instrument:
         """Return a note with a peak of at most 1 that rings for ``seconds`` at most."""
         if self._patch is not None:
             sound = synthesise(self._patch, f0_hz=midi_to_hz(midi), seconds=seconds)
+            if self._bass:
+                sound = sound.mean(axis=0, keepdims=True)
         else:
             sound = self._recorded(midi, int(rng.integers(2)))
             sound = sound[:, : max(1, round(seconds * SAMPLE_RATE))]

@@ -67,7 +67,7 @@ def draw_melody_plan(rng: np.random.Generator, *, centre: float, bar_seconds: fl
         centre=centre,
         density=float(rng.uniform(0.15, 0.45)),
         phrase_bars=int(min(longest, rng.choice([1, 2, 2, 4]))),
-        rest=float(rng.uniform(0.1, 0.45)),
+        rest=float(rng.uniform(0.15, 0.6)),
         five_notes=bool(rng.random() < 0.5),
     )
 
