@@ -128,7 +128,31 @@ def stretched(wet: Samples, ppm: float) -> Samples:
     )
 
 
+def uneven(wet: Samples) -> Samples:
+    """As from a tape: 4000 samples late, now 3 more, now 3 less."""
+    time = np.arange(len(wet)) / RATE
+    place = np.arange(len(wet)) - 4000 - 3 * np.sin(2 * np.pi * 0.4 * time)
+    return np.float32(
+        scipy.ndimage.map_coordinates(wet.astype(np.float64), [place], order=5, mode="constant")
+    )
+
+
+def starting_anew(wet: Samples) -> Samples:
+    """At full scale for 100 ms of every half second, as simulations in pieces begin."""
+    stuck = wet.copy()
+    stuck[np.arange(len(wet)) % (RATE // 2) < RATE // 10] = -1.0
+    return stuck
+
+
 BROKEN = {
+    "tape": ("noise", compressor, lambda x, y: (x, uneven(y)), "drifting delay"),
+    "stuck": ("noise", compressor, lambda x, y: (x, starting_anew(y)), "stuck"),
+    "hum in a pause": (
+        "hits",
+        lambda x: x,
+        lambda x, y: (pauses(x), amplifier(pauses(x)) + 0.006 * tones_of_mains(len(x))),
+        "hum",
+    ),
     "late": ("plucks", amplifier, lambda x, y: (x, late(y, 1500)), "delay"),
     "late reverb": ("hits", reverb, lambda x, y: (x, late(y, 333)), "delay"),
     "early": ("noise", compressor, lambda x, y: (x, late(y, -90)), "delay"),
@@ -199,7 +223,16 @@ def test_the_cause_is_named(tmp_path, name):
     assert wanted[0].level is not Level.note or cause in NOTES, str(wanted[0])
 
 
+def band_of_mains(dry: Samples) -> Samples:
+    """Rings at 100, 150 and 250 Hz."""
+    wet = sum(
+        scipy.signal.lfilter(*scipy.signal.iirpeak(hz, 30, fs=RATE), dry) for hz in (100, 150, 250)
+    )
+    return np.float32(0.3 * dry + wet)
+
+
 GOOD = {
+    "rings": ("hits", band_of_mains),
     "compressor": ("plucks", compressor),
     "slow compressor": (
         "hits",
@@ -240,6 +273,98 @@ def test_good_recordings_raise_no_alarm(tmp_path, name):
     write(tmp_path, dry, wet * min(1.0, 0.9 / float(np.abs(wet).max())))
     alarms = [item for item in check_dataset(tmp_path).findings if item.level is not Level.note]
     assert not alarms, [str(item) for item in alarms]
+
+
+def test_the_clipping_of_what_is_stuck_is_not_reported(tmp_path):
+    dry = dry_sound("noise").numpy()
+    write(tmp_path, dry, starting_anew(compressor(dry)))
+    findings = check_dataset(tmp_path).findings
+    assert {item.cause for item in findings if item.level is not Level.note} == {"stuck"}
+    (stuck,) = (item for item in findings if item.cause == "stuck")
+    assert f"every {RATE // 2} samples" in stuck.message
+    assert f"--score-only {RATE // 2}:" in stuck.cure
+
+
+def write_take(folder, take: str, dry: Samples, wet: Samples, setting: str = "") -> None:
+    soundfile.write(folder / f"{take}_input.wav", dry, RATE, subtype="PCM_24")
+    target = f"{take}_target{f'__{setting}' if setting else ''}.wav"
+    soundfile.write(folder / target, wet, RATE, subtype="PCM_24")
+
+
+def test_exchanged_takes_are_named_with_each_other(tmp_path):
+    sounds = {kind: dry_sound(kind).numpy() for kind in ("hits", "plucks", "noise")}
+    wets = {kind: compressor(dry) for kind, dry in sounds.items()}
+    wets["hits"], wets["noise"] = wets["noise"], wets["hits"]
+    for kind, dry in sounds.items():
+        write_take(tmp_path, kind, dry, wets[kind])
+    found = {
+        item.track: item.message
+        for item in check_dataset(tmp_path).findings
+        if item.level is Level.error
+    }
+    assert set(found) == {"hits", "noise"}
+    assert "that of 'noise'" in found["hits"]
+    assert "that of 'hits'" in found["noise"]
+
+
+@pytest.mark.parametrize(
+    ("second", "cause", "level"),
+    [
+        (lambda wet: 0.4 * np.tanh(20 * wet), "contradictory knobs", Level.error),
+        (lambda wet: wet + 0.06 * scipy.signal.lfilter([1, -1], 1, wet), None, None),
+        (lambda wet: 0.8 * wet, "repeatability", Level.warning),
+    ],
+    ids=["another setting", "nearly the same", "turned down"],
+)
+def test_two_takes_of_one_setting(tmp_path, second, cause, level):
+    dry = dry_sound("plucks").numpy()
+    wet = reference("distortion", drive_db=12.0)(dry)
+    write_take(tmp_path, "one", dry, wet, "gain=5")
+    write_take(tmp_path, "two", dry, second(wet), "gain=5")
+    findings = [item for item in check_dataset(tmp_path).findings if item.level is not Level.note]
+    assert [(item.cause, item.level) for item in findings] == ([(cause, level)] if cause else [])
+
+
+def test_two_settings_with_one_result(tmp_path):
+    dry = dry_sound("hits").numpy()
+    soundfile.write(tmp_path / "input.wav", dry, RATE)
+    for gain in (2, 5, 8):
+        wet = reference("distortion", drive_db=float(min(gain, 5)))(dry)
+        soundfile.write(tmp_path / f"target__gain={gain}.wav", wet, RATE)
+    findings = [item for item in check_dataset(tmp_path).findings if item.level is not Level.note]
+    assert [item.cause for item in findings] == ["contradictory knobs"]
+    assert "gain 8 against gain 5" in findings[0].message
+
+
+def test_targets_that_name_other_knobs(tmp_path):
+    dry = dry_sound("hits").numpy()
+    soundfile.write(tmp_path / "input.wav", dry, RATE)
+    for setting, drive in (("gain=1", 3.0), ("gain=2", 6.0), ("tone=2", 9.0)):
+        wet = reference("distortion", drive_db=drive)(dry)
+        soundfile.write(tmp_path / f"target__{setting}.wav", wet, RATE)
+    (found,) = (item for item in check_dataset(tmp_path).findings if item.level is Level.error)
+    assert found.cause == "contradictory knobs"
+    assert found.path is not None
+    assert found.path.name == "target__tone=2.wav"
+
+
+def test_pulses_beside_a_tape_make_its_delay_no_fault(tmp_path):
+    dry = dry_sound("noise").numpy()
+    clicks = np.zeros(len(dry), np.float32)
+    clicks[RATE // 100 :: RATE // 100] = 0.8
+    for name, sound in (("audio", dry), ("pulses", clicks)):
+        soundfile.write(tmp_path / f"take_input_{name}.wav", sound, RATE)
+        soundfile.write(tmp_path / f"take_target_{name}.wav", uneven(sound), RATE)
+    findings = check_dataset(tmp_path).findings
+    assert {item.cause for item in findings} <= {"delay", "clipped"}
+    assert all(item.level is Level.note for item in findings), [str(item) for item in findings]
+
+
+def test_one_channel_in_and_two_out_is_a_note(tmp_path):
+    dry = dry_sound("hits").numpy()
+    wet = np.stack([echo(dry), reference("echo", delay_ms=250.0)(dry)], axis=1)
+    write(tmp_path, dry, 0.5 * wet)
+    assert [item for item in check_dataset(tmp_path).findings if item.level is not Level.note] == []
 
 
 def test_the_numbers_are_right(tmp_path):

@@ -40,6 +40,10 @@ FADE_SECONDS = 0.02
 #: Bins whose input is below this share of the strongest (power) hold its noise alone.
 WHITENING_FLOOR = 1e-7
 
+#: The same of the cross-power, whose phase is noise below; and where treble is missing.
+PHASE_FLOOR = math.sqrt(WHITENING_FLOOR)
+DULL_PHASE_FLOOR = 0.03
+
 #: Share of the surrounding power that is added to a bin's own before dividing by it.
 LOCAL_FLOOR = 0.3
 
@@ -188,6 +192,7 @@ def piece_lags(
     piece_seconds: float = PIECE_SECONDS,
     search_seconds: float = PIECE_SEARCH_SECONDS,
     is_equalised: bool = False,
+    floor: float = PHASE_FLOOR,
 ) -> list[PieceLag]:
     """Return the delays of pieces that overlap by half, all pieces that sound in both.
 
@@ -210,9 +215,19 @@ def piece_lags(
         ):
             continue
         first, second = (_faded(part - part.mean(), fade) for part in piece)
-        found, clarity, _ = correlation_peak(phase_correlation(first, second, search))
+        found, clarity, _ = correlation_peak(phase_correlation(first, second, search, floor=floor))
         lags.append(PieceLag((start + length / 2) / sample_rate, found, clarity))
     return lags
+
+
+def residual_share(dry: Float[Tensor, " time"], wet: Float[Tensor, " time"]) -> float:
+    """Return the share of the energy of ``wet`` that no filter makes of ``dry``, both aligned."""
+    x, y = dry.double(), wet.double()
+    if _is_constant(x) or _is_constant(y):
+        return 1.0
+    spectra = _spectra(x - x.mean(), y - y.mean())
+    explained = spectra.cross.abs().square() / spectra.dry.clamp(min=1e-300)
+    return max(0.0, 1.0 - float(explained.sum() / spectra.wet.sum()))
 
 
 # Candidates -----------------------------------------------------------------------------------
@@ -261,14 +276,21 @@ def _impulse_response(x: Tensor, y: Tensor, max_lag: int, rate: int) -> Float64[
 
 
 def phase_correlation(
-    x: Float64[Tensor, " time"], y: Float64[Tensor, " wet_time"], max_lag: int
+    x: Float64[Tensor, " time"],
+    y: Float64[Tensor, " wet_time"],
+    max_lag: int,
+    *,
+    floor: float = PHASE_FLOOR,
 ) -> Float64[Tensor, " lags"]:
-    """Return the correlation of phases alone, from -max_lag to max_lag samples."""
+    """Return the correlation of phases alone, from -max_lag to max_lag samples.
+
+    Bins count less where their cross-power is not far above ``floor`` of the strongest one's.
+    """
     n_fft = fast_length(max(len(x), len(y)) + max_lag)
     cross = torch.fft.rfft(x, n_fft).conj() * torch.fft.rfft(y, n_fft)
     magnitude = cross.abs()
-    floor = math.sqrt(WHITENING_FLOOR) * float(magnitude.max()) + 1e-300
-    return _unwrapped(cross / (magnitude + floor), n_fft, max_lag)
+    least = floor * float(magnitude.max()) + 1e-300
+    return _unwrapped(cross / (magnitude + least), n_fft, max_lag)
 
 
 def _unwrapped(cross: Tensor, n_fft: int, max_lag: int) -> Float64[Tensor, " lags"]:

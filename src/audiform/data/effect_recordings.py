@@ -30,6 +30,7 @@ from audiform.data.delay_track import delay_track, undo_delay
 from audiform.data.findings import Level
 from audiform.data.layouts import LAYOUTS, Reading, read_layout
 from audiform.data.layouts.signaltrain import EffectInfo, find_info, read_info
+from audiform.data.pulse_tracks import part_pulses
 from audiform.data.track import INPUT, TARGET, Track
 from audiform.errors import ConfigError, DataError
 from audiform.io.write import OutputFormat, open_writer
@@ -55,9 +56,6 @@ BLOCK_SAMPLES = 2**16
 
 #: A knob whose end is so many times its beginning is logarithmic unless it is said to be linear.
 LOG_RATIO = 20.0
-
-_PULSES = re.compile(r"_?pulses?$", re.IGNORECASE)
-_SOUND = re.compile(r"_?(?:audio|sound|music)$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -286,12 +284,9 @@ def _tracks(root: Path) -> tuple[str, list[Track], dict[str, Track]]:
             path=root,
         )
     _raise_errors(reading)
-    shown = {_PULSES.sub("", t.name): t for t in reading.tracks if _PULSES.search(t.name)}
-    tracks = [track for track in reading.tracks if not _PULSES.search(track.name)]
+    tracks, pulses = part_pulses(reading.tracks)
     if not tracks:
         raise DataError("holds no pair of input and target", path=root)
-    bare = {track.name: _SOUND.sub("", track.name) for track in tracks}
-    pulses = {name: shown[own] for name, own in bare.items() if own in shown}
     return layout, sorted(tracks, key=lambda track: track.name), pulses
 
 

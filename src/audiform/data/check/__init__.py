@@ -12,12 +12,14 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from audiform.data.check.dataset_findings import dataset_findings
+from audiform.data.check.pair_sets import set_findings
 from audiform.data.check.report import Report, counted
 from audiform.data.check.track_findings import track_findings
 from audiform.data.check.track_scan import TrackScan, scan_track
 from audiform.data.exclude import EXCLUDE_FILE, exclude, read_exclusions
 from audiform.data.findings import Level
 from audiform.data.layouts import LAYOUTS, read_layout
+from audiform.data.pulse_tracks import part_pulses
 from audiform.data.track import Track, map_stems
 
 __all__ = ["Report", "check_dataset"]
@@ -51,9 +53,20 @@ def check_dataset(
         scans.append(scan)
         if on_progress is not None:
             on_progress(len(scans), len(tracks))
-    findings = list(reading.findings)
+    findings = list(reading.findings) + list(set_findings(scans))
+    exchanged = {item.track for item in findings if item.cause == "exchanged takes"}
+    sounds, pulses = part_pulses(tracks)
+    names = {track.name for track in sounds}
     for scan in scans:
-        findings += track_findings(scan)
+        track = scan.track
+        found = track_findings(
+            scan, is_pulses=track.name not in names, has_pulses=track.name in pulses
+        )
+        findings += (
+            item
+            for item in found
+            if not (track.name in exchanged and item.cause == "unrelated pair")
+        )
     findings += dataset_findings(
         scans, expected=LAYOUTS[name].expected, aligned=name != "stem-folders"
     )

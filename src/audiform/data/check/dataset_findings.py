@@ -110,12 +110,21 @@ def _copies(scans: Sequence[TrackScan]) -> Iterator[Finding]:
                 holders[file.digest].append((index, file))
     for found in holders.values():
         for (first, one), (second, other) in combinations(found, 2):
-            if first != second and one.ref != other.ref:
+            if first != second and one.ref != other.ref and not _is_one_input(scans, first, second):
                 shared[first, second].append(other.source)
     for pair in _same_recordings(scans):
         shared.setdefault(pair, [])
     for (first, second), sources in sorted(shared.items()):
         yield _copy(scans[first], scans[second], sources)
+
+
+def _is_one_input(scans: Sequence[TrackScan], first: int, second: int) -> bool:
+    """Whether two effect pairs have one input: then it is their knobs that contradict."""
+    inputs = [
+        {file.digest for file in scans[index].files if file.source == INPUT}
+        for index in (first, second)
+    ]
+    return bool(inputs[0] & inputs[1])
 
 
 def _copy(first: TrackScan, second: TrackScan, sources: list[str]) -> Finding:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from audiform.data.check.file_findings import DC_ERROR, DC_WARNING
+from audiform.data.check.pair_levels import Stuck
 from audiform.data.check.pairing import PairFit
 from audiform.data.check.track_scan import TrackScan
 from audiform.data.findings import Finding, Level
@@ -28,8 +29,11 @@ COPY_DB = -80.0
 NOISE_WARNING_DB, NOISE_NOTE_DB = -42.0, -55.0
 
 
-def pair_findings(scan: TrackScan) -> Iterator[Finding]:
-    """Yield what is wrong between input and output; nothing where they cannot be compared."""
+def pair_findings(scan: TrackScan, *, has_pulses: bool = False) -> Iterator[Finding]:
+    """Yield what is wrong between input and output; nothing where they cannot be compared.
+
+    ``has_pulses``: pulses beside the sound show its delay, which then is no fault.
+    """
     fit = scan.pair
     if fit is None or any(file.is_silent for file in scan.files):
         return
@@ -37,6 +41,8 @@ def pair_findings(scan: TrackScan) -> Iterator[Finding]:
     found = partial(Finding, track=scan.track.name, path=target.path)
     at_input = partial(Finding, track=scan.track.name, path=source.path)
     yield from _offset_findings(fit, found, at_input)
+    if fit.stuck is not None:
+        yield _stuck_finding(fit.stuck, found)
     if fit.error_db < COPY_DB:
         yield found(
             Level.warning,
@@ -65,15 +71,11 @@ def pair_findings(scan: TrackScan) -> Iterator[Finding]:
             "target look exchanged",
             "exchange the two files; if the effect is meant to be undone, say so (inverse)",
         )
-    if fit.is_periodic:
-        yield found(
-            Level.note,
-            "unknown delay",
-            "repeats itself, so that its delay cannot be told",
-            "look at another recording of the same chain",
-        )
+    if has_pulses:
+        yield _pulse_finding(scan, fit, found)
     else:
-        yield from _time_findings(scan, fit, found)
+        yield from _movement_findings(scan, fit, found)
+        yield from _delay_findings(scan, fit, found)
     if fit.alignment.polarity < 0 and not fit.is_periodic:
         yield found(
             Level.note,
@@ -98,7 +100,43 @@ def _rate_finding(fit: PairFit, found: partial[Finding], rate: int) -> Finding:
     )
 
 
-def _time_findings(scan: TrackScan, fit: PairFit, found: partial[Finding]) -> Iterator[Finding]:
+def _stuck_finding(stuck: Stuck, found: partial[Finding]) -> Finding:
+    times = ", ".join(f"{at:.2f} s" for at in stuck.starts_seconds[:3])
+    text = f"stays at its highest value for up to {1000 * stuck.longest_seconds:.0f} ms, at {times}"
+    if stuck.period_samples is None:
+        cure = "cut these places out of both files, or record it again"
+    else:
+        period = stuck.period_samples
+        text += f" and on, every {period} samples: each time something starts anew"
+        cure = f"leave these parts out: effect train --score-only {period}:{stuck.settled_samples}"
+        cure += f":{period}"
+    return found(Level.warning, "stuck", text, cure)
+
+
+def _pulse_finding(scan: TrackScan, fit: PairFit, found: partial[Finding]) -> Finding:
+    moves = fit.timing.spread_samples
+    return found(
+        Level.note,
+        "delay",
+        f"is about {delay_beyond_the_list(scan)} samples late"
+        + (f", which moves by about {moves:.0f}" if moves else ""),
+        "nothing to do: training follows the pulses beside it",
+    )
+
+
+def _delay_findings(scan: TrackScan, fit: PairFit, found: partial[Finding]) -> Iterator[Finding]:
+    if fit.is_periodic:
+        yield found(
+            Level.note,
+            "unknown delay",
+            "repeats itself, so that its delay cannot be told",
+            "look at another recording of the same chain",
+        )
+        return
+    yield from _lag_findings(delay_beyond_the_list(scan), scan.files[0].sample_rate, found)
+
+
+def _movement_findings(scan: TrackScan, fit: PairFit, found: partial[Finding]) -> Iterator[Finding]:
     timing = fit.timing
     lag = delay_beyond_the_list(scan)
     if timing.jumps:
@@ -119,15 +157,14 @@ def _time_findings(scan: TrackScan, fit: PairFit, found: partial[Finding]) -> It
             f": its delay moves by {timing.spread_samples:.0f} samples",
             "record with one clock for both; audiform data repair resamples it",
         )
-    elif timing.spread_samples > DRIFT_SAMPLES:
+    elif timing.wanders or timing.spread_samples > DRIFT_SAMPLES:
         yield found(
             Level.warning,
             "drifting delay",
-            f"lags by {lag} samples, which drifts by about {timing.spread_samples:.0f}",
-            "record with one clock for both; for tape, record pulses on another track and follow "
-            "them",
+            f"lags by about {lag} samples, which drifts to and fro by about "
+            f"{timing.spread_samples:.0f}, as a tape's delay does",
+            "record a track of pulses with it (take1_target_pulses.wav), which training follows",
         )
-    yield from _lag_findings(lag, scan.files[0].sample_rate, found)
 
 
 def delay_beyond_the_list(scan: TrackScan) -> int:

@@ -37,6 +37,26 @@ CHOPS = 6
 #: An input that ends at once while its output goes on at this level for so many frames fails.
 GOES_ON_DB, GOES_ON_FRAMES = -12.0, 12
 
+#: A device that sounds elsewhere is in a hole this far below what its bands make of the input.
+EXPECTED_HOLE_DB, EXPECTED_BANDS = -30.0, 12
+
+#: Sound that is cut is not below this share of what it was within a moment, at the last samples.
+CUT_SHARE, CUT_SAMPLES = 0.1, 8
+
+#: A target that stays at its highest value for so long is stuck, in seconds; a part of a period
+#: is settled where its RMS is no further than this from the last part's.
+STUCK_SECONDS, SETTLED_RATIO, PARTS = 0.03, 1.1, 16
+
+#: Offsets are looked for where the input was below this for so long, in so many frames.
+OFFSET_PAUSE_DB, OFFSET_PAUSE_SECONDS, OFFSET_FRAMES = -50.0, 0.3, 5
+
+#: An offset that a device makes differs between values of the input: in so many bins of its
+#: magnitude, of so many samples on each side, by this share at least.
+LOPSIDED_BINS, LOPSIDED_LEAST, LOPSIDED_SPREAD = 6, 100, 0.5
+
+#: An offset that changes by this share within a pause is the device's.
+OFFSET_MOVES = 0.1
+
 #: Input below this (against its loudest frame) is a pause; shortest pause in which noise is told.
 PAUSE_DB, PAUSE_SECONDS = -70.0, 0.3
 
@@ -51,6 +71,16 @@ MAINS_HEIGHT, MAINS_OVER_INPUT = 5.0, 4.0
 
 #: Lines of more power than this share of loud moments are what is played.
 HUM_SHARE = 0.01
+
+#: A line of mains is one tone all the time: so much of the power around it is in its peak, and
+#: its frequency is so near to a multiple of one, in Hz.
+ONE_TONE, AROUND_HZ, SAME_HZ = 0.2, 1.5, 0.1
+
+#: Its frequency is told from at most so many samples.
+LONGEST_SPECTRUM = 1 << 21
+
+#: What sounds in a pause is hum where it repeats with mains to this correlation.
+REPEATS_IN_PAUSE = 0.7
 
 
 @dataclass(frozen=True)
@@ -102,6 +132,99 @@ def constant_offset(audio: np.ndarray, rate: int) -> float:
     return start if is_most and least > 0.5 * abs(start) else 0.0
 
 
+def target_offset(
+    dry: np.ndarray, wet: np.ndarray, levels: np.ndarray, rate: int, residual_share: float
+) -> float:
+    """Return the constant offset of an aligned target that is not its device's own.
+
+    What is there while nothing goes in. Where the input has no pause, an offset counts that is
+    larger than what the device does beyond filtering (``residual_share`` of its energy), as what
+    bends a wave so that its mean moves leaves at least as much besides; or one that is the same
+    for all values of the input.
+    """
+    frame = max(1, round(FRAME_SECONDS * rate))
+    means = wet[: levels.shape[1] * frame].reshape(-1, frame).mean(axis=1, dtype=np.float64)
+    pauses = _long_pauses(levels)
+    if sum(map(len, pauses)) >= OFFSET_FRAMES:
+        steady = [means[pause] for pause in pauses if _is_steady(means[pause])]
+        return float(np.median(np.concatenate(steady))) if steady else 0.0
+    offset = constant_offset(wet, rate)
+    rest = float(np.sqrt(residual_share)) * float(wet.std(dtype=np.float64))
+    return offset if abs(offset) > rest or _is_added(dry, wet, offset) else 0.0
+
+
+def _is_added(dry: np.ndarray, wet: np.ndarray, offset: float) -> bool:
+    """Whether the target is as lopsided under small values of the input as under large ones."""
+    length = min(len(dry), len(wet))
+    order = np.argsort(np.abs(dry[:length]), kind="stable")
+    lopsided = []
+    for some in np.array_split(order, LOPSIDED_BINS):
+        above, below = wet[some[dry[some] > 0]], wet[some[dry[some] < 0]]
+        if min(len(above), len(below)) < LOPSIDED_LEAST:
+            return False
+        lopsided.append(float(above.mean(dtype=np.float64) + below.mean(dtype=np.float64)) / 2)
+    return float(np.ptp(lopsided)) < LOPSIDED_SPREAD * abs(offset)
+
+
+def _long_pauses(levels: np.ndarray) -> list[np.ndarray]:
+    """Return the frames of each pause before which the input has been quiet for long, or ever."""
+    quiet = decibels(levels[0], np.percentile(levels[0], 95)) < OFFSET_PAUSE_DB
+    history = round(OFFSET_PAUSE_SECONDS / FRAME_SECONDS)
+    frames = [
+        np.arange(start if start == 0 else start + history, end - 1) for start, end in _runs(quiet)
+    ]
+    return [pause for pause in frames if len(pause) > 1]
+
+
+def _is_steady(means: np.ndarray) -> bool:
+    """Whether a mean stays: what a device leaves behind dies away."""
+    half = len(means) // 2
+    first, second = abs(float(means[:half].mean())), abs(float(means[half:].mean()))
+    return abs(first - second) < OFFSET_MOVES * max(first, second)
+
+
+# Where it is stuck ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Stuck:
+    """Where a target sits at its highest value: moments in seconds, and the longest stay.
+
+    Of stays at equal distances ``period_samples`` is that distance, and ``settled_samples`` how
+    long after each one's beginning the target sounds as it does at the end of the period.
+    """
+
+    starts_seconds: tuple[float, ...]
+    longest_seconds: float
+    period_samples: int | None = None
+    settled_samples: int | None = None
+
+
+def find_stuck(wet: np.ndarray, rate: int) -> Stuck | None:
+    """Return where ``wet`` stays at its highest value for long; None where it does not."""
+    magnitude = np.abs(wet)
+    shortest = round(STUCK_SECONDS * rate)
+    runs = [
+        run
+        for run in _runs(magnitude >= 0.9999 * magnitude.max(initial=0.0))
+        if run[1] - run[0] >= shortest
+    ]
+    if not runs or not magnitude.any():
+        return None
+    starts = np.array([start for start, _ in runs])
+    longest = max(end - start for start, end in runs) / rate
+    seconds = tuple((starts / rate).tolist())
+    if not _is_regular(list(seconds)):
+        return Stuck(seconds, longest)
+    period = round(float(np.median(np.diff(starts))))
+    periods = wet[starts[0] : starts[0] + (len(wet) - starts[0]) // period * period]
+    profile = periods.reshape(-1, period)[:, : period // PARTS * PARTS]
+    parts = np.square(profile, dtype=np.float64).reshape(len(profile), PARTS, -1).mean(axis=(0, 2))
+    loud = np.flatnonzero(np.sqrt(parts) > SETTLED_RATIO * np.sqrt(parts[-1]))
+    settled = (int(loud[-1]) + 1) * period // PARTS if len(loud) else 0
+    return Stuck(seconds, longest, period, settled)
+
+
 # Drop-outs ------------------------------------------------------------------------------------
 
 
@@ -111,9 +234,10 @@ def find_holes(
     """Return when the input, and when the output, fails, in seconds of the aligned pair."""
     if not levels.size or not levels[0].any() or not levels[1].any():
         return [], []
-    long_wet = _silent_frames(levels, _frame_peaks(dry, rate))
+    expected = _expected_levels(dry, wet, rate)
+    long_wet = _silent_frames(levels, _frame_peaks(dry, rate), expected)
     short_wet = _zeros(wet, lambda start, end: _device_would_sound(dry, wet, start, end), rate)
-    long_dry = _silent_inputs(levels)
+    long_dry = _silent_inputs(dry, wet, levels, rate)
     short_dry = _zeros(dry, lambda start, end: _goes_on(wet, start, end), rate)
     return (
         _merged([*long_dry, *short_dry]),
@@ -126,7 +250,29 @@ def _frame_peaks(audio: np.ndarray, rate: int) -> np.ndarray:
     return np.asarray(np.abs(audio[: len(audio) // frame * frame]).reshape(-1, frame).max(axis=1))
 
 
-def _silent_frames(levels: np.ndarray, peaks: np.ndarray) -> list[float]:
+def _expected_levels(dry: np.ndarray, wet: np.ndarray, rate: int) -> np.ndarray:
+    """Return the power of each frame that the input's bands, through the device, would give.
+
+    A device that dulls is silent under treble, however loud.
+    """
+    frame = max(1, round(FRAME_SECONDS * rate))
+    count = min(len(dry), len(wet)) // frame
+    edges = np.unique(np.geomspace(1, frame // 2, EXPECTED_BANDS + 1).astype(int))[:-1]
+    window = np.hanning(frame)
+    dry_bands, wet_bands = (
+        np.add.reduceat(
+            np.square(np.abs(np.fft.rfft(part[: count * frame].reshape(-1, frame) * window))),
+            edges,
+            axis=1,
+        )
+        for part in (dry, wet)
+    )
+    gains = wet_bands.sum(axis=0) / np.maximum(dry_bands.sum(axis=0), 1e-12)
+    power = np.asarray(dry_bands @ gains)
+    return power / (0.375 * frame * frame) * 2
+
+
+def _silent_frames(levels: np.ndarray, peaks: np.ndarray, expected: np.ndarray) -> list[float]:
     """Return where the output vanishes, at once, under an input at which it usually sounds."""
     dry, wet = decibels(levels[0], levels[0].max()), decibels(levels[1], levels[1].max())
     loud = dry > LOUD_DB
@@ -134,6 +280,7 @@ def _silent_frames(levels: np.ndarray, peaks: np.ndarray) -> list[float]:
         return []
     usual = float(np.median((wet - dry)[loud]))
     gone = loud & (wet - dry < usual + HOLE_DB)
+    gone &= decibels(levels[1] + 1e-20, expected + 1e-20) < EXPECTED_HOLE_DB
     sounds = wet - dry > usual + EDGE_DB
     runs = _runs(gone)
     if _is_regular([start * FRAME_SECONDS for start, _ in runs]):
@@ -152,18 +299,36 @@ def _silent_frames(levels: np.ndarray, peaks: np.ndarray) -> list[float]:
     return holes
 
 
-def _silent_inputs(levels: np.ndarray) -> list[float]:
+def _silent_inputs(dry: np.ndarray, wet: np.ndarray, levels: np.ndarray, rate: int) -> list[float]:
     """Return where the input ends at once and its output goes on as before."""
-    dry, wet = decibels(levels[0], levels[0].max()), decibels(levels[1], levels[1].max())
+    frame = max(1, round(FRAME_SECONDS * rate))
+    moving = wet[: levels.shape[1] * frame].reshape(-1, frame)
+    sound = np.var(moving, axis=1, dtype=np.float64)
+    dry_db, wet_db = decibels(levels[0], levels[0].max()), decibels(sound, sound.max())
     holes = []
-    for start, end in _runs(dry < -100.0):
-        if end - start < GOES_ON_FRAMES or start < 4 or end >= len(dry) - 1:
+    for start, end in _runs(dry_db < -100.0):
+        if end - start < GOES_ON_FRAMES or start < 4 or end >= len(dry_db) - 1:
             continue
-        before = float(np.median(wet[start - 4 : start]))
-        is_cut = dry[max(0, start - 2) : start].max() > LOUD_DB
-        if is_cut and wet[start:end].min() > max(before + GOES_ON_DB, LOUD_DB):
+        before = float(np.median(wet_db[start - 4 : start]))
+        is_loud = dry_db[max(0, start - 2) : start].max() > LOUD_DB
+        goes_on = wet_db[start:end].min() > max(before + GOES_ON_DB, LOUD_DB)
+        if is_loud and goes_on and _is_cut(dry, (start + 1) * frame, (end - 1) * frame, rate):
             holes.append(start * FRAME_SECONDS)
     return holes
+
+
+def _is_cut(audio: np.ndarray, start: int, end: int, rate: int) -> bool:
+    """Whether sound ends and begins in the middle of a wave around silence at start .. end."""
+    sounding = np.flatnonzero(audio[:start])
+    again = np.flatnonzero(audio[end:])
+    if not len(sounding) or not len(again):
+        return False
+    last, first, moment = int(sounding[-1]) + 1, end + int(again[0]), round(FRAME_SECONDS * rate)
+    before, after = np.abs(audio[max(0, last - moment) : last]), np.abs(audio[first:][:moment])
+    return bool(
+        before[-CUT_SAMPLES:].max() > CUT_SHARE * before.max()
+        and after[:CUT_SAMPLES].max() > CUT_SHARE * after.max()
+    )
 
 
 def _zeros(audio: np.ndarray, is_hole: object, rate: int) -> list[float]:
@@ -238,14 +403,31 @@ def stationary_noise(
         return None
     loud = float(np.percentile(levels[1], 95))
     mains = _mains(dry, wet, rate)
-    in_pause = _pause_level(levels)
+    pause = _noisy_pause(levels)
     if mains is not None and mains[1] < HUM_SHARE * loud:
         return Noise(float(decibels(mains[1], loud)), mains[0])
-    return None if in_pause is None else Noise(float(decibels(in_pause, loud)), None)
+    if pause is None:
+        return None
+    frame = max(1, round(FRAME_SECONDS * rate))
+    heard = wet[pause.start * frame : pause.stop * frame].astype(np.float64)
+    return Noise(float(decibels(heard.var(), loud)), _repeats_with_mains(heard, rate))
 
 
-def _pause_level(levels: np.ndarray) -> float | None:
-    """Return the output's steady power where the input pauses; None if there is no such place."""
+def _repeats_with_mains(noise: np.ndarray, rate: int) -> float | None:
+    """Return the frequency of mains with whose period ``noise`` repeats, None if it does not."""
+    noise = noise - noise.mean()
+    likeness = {}
+    for mains in MAINS_HZ:
+        period = round(rate / mains)
+        if len(noise) >= 3 * period:
+            one, other = noise[period:], noise[:-period]
+            likeness[mains] = float((one * other).sum() / max(1e-30, np.square(noise).sum()))
+    best = max(likeness, key=lambda mains: likeness[mains], default=None)
+    return best if best is not None and likeness[best] > REPEATS_IN_PAUSE else None
+
+
+def _noisy_pause(levels: np.ndarray) -> slice | None:
+    """Return the longest pause of the input, if the output is steady there and not silent."""
     pauses = _runs(decibels(levels[0], levels[0].max()) < PAUSE_DB)
     start, end = max(pauses, key=lambda run: run[1] - run[0], default=(0, 0))
     if (end - start) * FRAME_SECONDS < PAUSE_SECONDS:
@@ -259,7 +441,7 @@ def _pause_level(levels: np.ndarray) -> float | None:
     first, last = float(thirds[0].mean()), float(thirds[2].mean())
     if last <= 0.0 or abs(float(decibels(first, last))) > STEADY_DB:
         return None
-    return float(power.mean())
+    return slice(start + 1, end - 1)
 
 
 def _mains(dry: np.ndarray, wet: np.ndarray, rate: int) -> tuple[float, float] | None:
@@ -268,9 +450,11 @@ def _mains(dry: np.ndarray, wet: np.ndarray, rate: int) -> tuple[float, float] |
     if len(wet) < 4 * size:
         return None
     lasting = [_lasting_spectrum(signal, size) for signal in (dry, wet)]
+    whole = wet[:LONGEST_SPECTRUM] * np.hanning(min(len(wet), LONGEST_SPECTRUM))
+    fine = np.square(np.abs(np.fft.rfft(whole)))
     width, spacing = rate / size, 4
     for mains in MAINS_HZ:
-        lines, power = 0, 0.0
+        bases, power = [], 0.0
         for harmonic in range(1, MAINS_HARMONICS + 1):
             center = round(harmonic * mains / width)
             near = slice(center - 1, center + 2)
@@ -281,11 +465,24 @@ def _mains(dry: np.ndarray, wet: np.ndarray, rate: int) -> tuple[float, float] |
                 for spectrum in lasting
             ]
             if heights[1] > MAINS_HEIGHT and heights[1] > MAINS_OVER_INPUT * heights[0]:
-                lines += 1
+                tone = _one_tone(fine, rate / len(whole), harmonic * mains)
+                bases += [] if tone is None else [tone / harmonic]
                 power += 2 * float(lasting[1][near].sum())
-        if lines >= MAINS_COUNT:
+        alike = np.abs(np.array(bases) - np.median(bases)) < SAME_HZ if bases else np.zeros(0)
+        if alike.sum() >= MAINS_COUNT:
             return mains, power
     return None
+
+
+def _one_tone(power: np.ndarray, bin_hz: float, hz: float) -> float | None:
+    """Return the frequency of the tone near ``hz``, None where there is more than one."""
+    around = round(AROUND_HZ / bin_hz)
+    first = max(0, round(hz / bin_hz) - around)
+    near = power[first : first + 2 * around + 1]
+    top = int(near.argmax()) if len(near) else 0
+    if not len(near) or near[max(0, top - 2) : top + 3].sum() < ONE_TONE * near.sum():
+        return None
+    return (first + top) * bin_hz
 
 
 def _lasting_spectrum(signal: np.ndarray, size: int) -> np.ndarray:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from audiform.data.effect_alignment import (
+    DULL_PHASE_FLOOR,
+    PHASE_FLOOR,
     Alignment,
     PieceLag,
     aligned,
@@ -25,6 +27,9 @@ from audiform.dsp.fast_length import fast_length
 #: Pieces whose own delay stands out less are not believed.
 CLEAR_PIECE = 9.0
 
+#: Floors of phase correlations, the second for sound without treble, whose peaks are lower.
+CLEAR_PIECES = ((PHASE_FLOOR, CLEAR_PIECE), (DULL_PHASE_FLOOR, 5.5))
+
 #: A delay has moved where it differs by this many samples, and by this many times the usual.
 MOVED_SAMPLES, MOVED_FACTOR = 8.0, 6.0
 
@@ -36,6 +41,15 @@ STRAIGHT_SHARE = 0.25
 
 #: Rise of the delay over a recording from which on clocks differ, in samples.
 CLOCK_SAMPLES = 3.0
+
+#: An uneven machine is followed over so much sound, by pieces of such lengths that may be off by
+#: so much (seconds), of which so many stand out by more than this.
+WANDER_SECONDS, WANDER_PIECE_SECONDS, WANDER_SEARCH_SECONDS = 20.0, (0.3, 0.1), 0.004
+CLEAR_SHORT, WANDER_PIECES = 5.0, 8
+
+#: Its delay moves by more samples than this; and of what a gain leaves of a piece at the usual
+#: delay no more than this share is left at the piece's own.
+WANDERS_SAMPLES, FOLLOWED = 2.0, 0.7
 
 #: Rates that sound cards have, in Hz; and the slow-down of film transfers: ratio of rates.
 RATES_HZ = (22050, 24000, 32000, 44100, 48000, 88200, 96000)
@@ -61,7 +75,7 @@ class Timing:
     ``jumps`` are moments in seconds with by how many samples the output is later from there on.
     ``drift_ppm`` is by how much the output's clock is slow (parts per million), 0 where clocks
     agree, and ``line_start_samples`` what its straight line adds to the delay at the start.
-    ``spread_samples`` is how far the delay moves in all.
+    ``spread_samples`` is how far the delay moves in all; ``wanders``: to and fro, as a tape's.
     """
 
     start_samples: int = 0
@@ -69,13 +83,14 @@ class Timing:
     drift_ppm: float = 0.0
     line_start_samples: float = 0.0
     spread_samples: float = 0.0
+    wanders: bool = False
 
 
 def follow(dry: Tensor, wet: Tensor, rate: int, lag_samples: int) -> Timing:
     """Return how the delay moves over the recording."""
     first = _clear_pieces(dry, wet, rate, lag_samples, is_equalised=False)
     if len(first) < 4:
-        return Timing()
+        return _wandering(dry, wet, rate, lag_samples)
     lags = np.array([piece.lag_samples for piece in first])
     usual = float(np.median(np.abs(np.diff(lags)))) + 0.2
     jumps = tuple(
@@ -91,20 +106,91 @@ def follow(dry: Tensor, wet: Tensor, rate: int, lag_samples: int) -> Timing:
             jumps=jumps,
             spread_samples=float(np.ptp(lags)),
         )
+    for floor, clear in CLEAR_PIECES:
+        clock = _clock(dry, wet, rate, lag_samples, floor, clear)
+        if clock is not None:
+            return clock
+    wandering = _wandering(dry, wet, rate, lag_samples)
     second = _clear_pieces(dry, wet, rate, lag_samples, is_equalised=True)
-    if len(second) < 4:
-        return Timing()
+    if wandering.wanders or len(second) < 4:
+        return wandering
+    low, high = np.percentile([piece.lag_samples for piece in second], [10, 90])
+    return Timing(spread_samples=float(high - low))
+
+
+def _clock(
+    dry: Tensor, wet: Tensor, rate: int, lag_samples: int, floor: float, clear: float
+) -> Timing | None:
+    """Return by how much clocks differ; None where the delay does not follow a straight line."""
+    first, second = (
+        _clear_pieces(
+            dry, wet, rate, lag_samples, is_equalised=is_equalised, floor=floor, clear=clear
+        )
+        for is_equalised in (False, True)
+    )
+    if min(len(first), len(second)) < 4:
+        return None
     slope, line_start, bend = _line(first)
     rise = slope * (first[-1].seconds - first[0].seconds)
     other_rise = _line(second)[0] * (first[-1].seconds - first[0].seconds)
     is_straight = bend < STRAIGHT_SHARE * abs(rise) / 4
     # Through a filter another sound has another delay: equalised it has not, a clock still has.
-    if is_straight and abs(rise) > CLOCK_SAMPLES and other_rise * rise > 0.3 * rise**2:
-        return Timing(
-            drift_ppm=1e6 * slope / rate, line_start_samples=line_start, spread_samples=abs(rise)
-        )
-    low, high = np.percentile([piece.lag_samples for piece in second], [10, 90])
-    return Timing(spread_samples=float(high - low))
+    if not is_straight or abs(rise) <= CLOCK_SAMPLES or other_rise * rise <= 0.3 * rise**2:
+        return None
+    return Timing(
+        drift_ppm=1e6 * slope / rate, line_start_samples=line_start, spread_samples=abs(rise)
+    )
+
+
+def _wandering(dry: Tensor, wet: Tensor, rate: int, lag_samples: int) -> Timing:
+    """Return that the delay moves to and fro, where pieces at their own delays fit much better.
+
+    Chorus and phaser move delays, too, but the dry sound in them stays where it is.
+    """
+    x, y = (part.double() for part in aligned(dry, wet, lag_samples))
+    count = min(len(x), round(WANDER_SECONDS * rate))
+    start = _loudest(x, count)
+    x, y = x[start : start + count].diff(), y[start : start + count].diff()
+    for length, is_equalised in product(WANDER_PIECE_SECONDS, (True, False)):
+        pieces = [
+            piece
+            for piece in piece_lags(
+                dry=x,
+                wet=y,
+                sample_rate=rate,
+                lag_samples=0,
+                piece_seconds=length,
+                search_seconds=WANDER_SEARCH_SECONDS,
+                is_equalised=is_equalised,
+                floor=DULL_PHASE_FLOOR,
+            )
+            if piece.clarity > CLEAR_SHORT
+        ]
+        if len(pieces) < WANDER_PIECES:
+            continue
+        lags = np.array([piece.lag_samples for piece in pieces])
+        low, high = np.percentile(lags, [10, 90])
+        if high - low < WANDERS_SAMPLES:
+            continue
+        middle, samples = float(np.median(lags)), round(length * rate)
+        shares = [_unlike(x, y, rate, piece, middle, samples) for piece in pieces]
+        own, usual = np.mean(shares, axis=0)
+        if own < FOLLOWED * usual:
+            return Timing(spread_samples=float(high - low), wanders=True)
+    return Timing()
+
+
+def _unlike(
+    x: Tensor, y: Tensor, rate: int, piece: PieceLag, usual: float, length: int
+) -> tuple[float, float]:
+    """Return what a gain leaves of a piece at its own delay, and at the usual one."""
+    start = round(piece.seconds * rate) - length // 2
+    found = []
+    for lag in (round(piece.lag_samples), round(usual)):
+        first, second = aligned(x[start : start + length], y[start : start + length], lag)
+        power = float(first.square().sum() * second.square().sum())
+        found.append(1.0 - float((first * second).sum()) ** 2 / max(power, 1e-300))
+    return found[0], found[1]
 
 
 def _line(pieces: Sequence[PieceLag]) -> tuple[float, float, float]:
@@ -117,12 +203,24 @@ def _line(pieces: Sequence[PieceLag]) -> tuple[float, float, float]:
 
 
 def _clear_pieces(
-    dry: Tensor, wet: Tensor, rate: int, lag_samples: int, *, is_equalised: bool
+    dry: Tensor,
+    wet: Tensor,
+    rate: int,
+    lag_samples: int,
+    *,
+    is_equalised: bool,
+    floor: float = PHASE_FLOOR,
+    clear: float = CLEAR_PIECE,
 ) -> list[PieceLag]:
     pieces = piece_lags(
-        dry=dry, wet=wet, sample_rate=rate, lag_samples=lag_samples, is_equalised=is_equalised
+        dry=dry,
+        wet=wet,
+        sample_rate=rate,
+        lag_samples=lag_samples,
+        is_equalised=is_equalised,
+        floor=floor,
     )
-    return [piece for piece in pieces if piece.clarity > CLEAR_PIECE]
+    return [piece for piece in pieces if piece.clarity > clear]
 
 
 def _is_confirmed(

@@ -10,14 +10,22 @@ import torch
 from audiform.data.check.mixing import decibels
 from audiform.data.check.pair_levels import (
     Noise,
+    Stuck,
     constant_offset,
     find_holes,
+    find_stuck,
     frame_levels,
     level_correlation,
     stationary_noise,
+    target_offset,
 )
 from audiform.data.check.pair_timing import Timing, follow, repeats_itself, wrong_rate
-from audiform.data.effect_alignment import Alignment, aligned, estimate_alignment
+from audiform.data.effect_alignment import (
+    Alignment,
+    aligned,
+    estimate_alignment,
+    residual_share,
+)
 
 #: So much of a recording is compared; the rest only goes through the checks of single files.
 COMPARED_SECONDS = 600.0
@@ -32,6 +40,12 @@ STATIC_BINS = 128
 #: leaves more than the first both ways.
 BACK_SHARE, THERE_SHARE = 0.003, 0.015
 
+#: A delay that may be none.
+SMALL_LAG_SAMPLES = 16
+
+#: What saturates has at half of its range this share of what it has at its end.
+SATURATED_SHARE = 0.65
+
 
 @dataclass(frozen=True)
 class PairFit:
@@ -42,7 +56,8 @@ class PairFit:
     hardly moves. ``is_periodic``: other delays fit as well. ``is_swapped``: the input is a
     function of the output and not the other way round. ``dry_holes_seconds`` and
     ``wet_holes_seconds`` are drop-outs; ``dry_offset`` and ``wet_offset`` what is constant also
-    where it is quiet. ``noise`` is what the output has of its own. ``error_db`` is the energy of
+    where it is quiet. ``noise`` is what the output has of its own. ``stuck``: it stays at full
+    scale. ``error_db`` is the energy of
     output minus input against the input: -200 for a copy.
     """
 
@@ -57,6 +72,7 @@ class PairFit:
     dry_offset: float
     wet_offset: float
     noise: Noise | None
+    stuck: Stuck | None
     error_db: float
 
     @property
@@ -107,6 +123,8 @@ def fit_pair(dry: np.ndarray, wet: np.ndarray, rate: int) -> PairFit:
     first, second = (part.numpy() for part in aligned(x, y, found.lag_samples))
     levels = frame_levels(first, second, rate)
     dry_holes, wet_holes = find_holes(first, second, levels, rate)
+    stuck = find_stuck(wet, rate)
+    residual = residual_share(torch.from_numpy(first), torch.from_numpy(second))
     early, late = max(0, -found.lag_samples), max(0, found.lag_samples)
     return PairFit(
         alignment=found,
@@ -114,14 +132,25 @@ def fit_pair(dry: np.ndarray, wet: np.ndarray, rate: int) -> PairFit:
         rate_ratio=ratio,
         level_correlation=level_correlation(levels),
         is_periodic=repeats_itself(x, y, rate, found.lag_samples),
-        is_swapped=ratio == 1.0 and found.confidence >= RELATED and _is_swapped(first, second),
+        is_swapped=ratio == 1.0
+        and found.confidence >= RELATED
+        and any(
+            _is_swapped(*(part.numpy() for part in aligned(x, y, lag)))
+            for lag in _static_lags(found.lag_samples)
+        ),
         dry_holes_seconds=tuple(at + early / rate for at in dry_holes),
         wet_holes_seconds=tuple(at + late / rate for at in wet_holes),
         dry_offset=constant_offset(dry, rate),
-        wet_offset=constant_offset(wet, rate),
-        noise=stationary_noise(first, second, levels, rate),
+        wet_offset=0.0 if stuck else target_offset(first, second, levels, rate, residual),
+        noise=None if stuck else stationary_noise(first, second, levels, rate),
+        stuck=stuck,
         error_db=float(decibels(error, np.square(dry[:common], dtype=np.float64).sum())),
     )
+
+
+def _static_lags(lag_samples: int) -> set[int]:
+    """Return where a device without memory may lie: a small delay may be its bent waves' phase."""
+    return {lag_samples, 0} if abs(lag_samples) <= SMALL_LAG_SAMPLES else {lag_samples}
 
 
 def _is_swapped(dry: np.ndarray, wet: np.ndarray) -> bool:
@@ -132,7 +161,24 @@ def _is_swapped(dry: np.ndarray, wet: np.ndarray) -> bool:
     step = max(1, len(dry) // 200_000)
     there = _unexplained(dry[::step], wet[::step])
     back = _unexplained(wet[::step], dry[::step])
-    return there > THERE_SHARE and back < BACK_SHARE
+    return there > THERE_SHARE and back < BACK_SHARE and _saturates(wet[::step], dry[::step])
+
+
+def _saturates(given: np.ndarray, wanted: np.ndarray) -> bool:
+    """Whether ``wanted``, a function of ``given``, hardly grows where that is large."""
+    order = np.argsort(given, kind="stable")
+    count = len(order) // STATIC_BINS * STATIC_BINS
+    places, values = (
+        signal[order[:count]].astype(np.float64).reshape(STATIC_BINS, -1).mean(axis=1)
+        for signal in (given, wanted)
+    )
+    middle = float(np.interp(0.0, places, values))
+    shares = [
+        (float(np.interp(end / 2, places, values)) - middle) / (value - middle)
+        for end, value in ((places[0], values[0]), (places[-1], values[-1]))
+        if value != middle
+    ]
+    return bool(shares) and min(shares) > SATURATED_SHARE
 
 
 def _unexplained(given: np.ndarray, wanted: np.ndarray) -> float:

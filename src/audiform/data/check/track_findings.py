@@ -17,7 +17,7 @@ from audiform.data.check.mix_findings import mix_findings
 from audiform.data.check.pair_findings import pair_findings
 from audiform.data.check.track_scan import TrackScan
 from audiform.data.findings import Finding, Level
-from audiform.data.track import MIXTURE
+from audiform.data.track import MIXTURE, TARGET
 
 #: Lengths that differ by less come from codecs' padding, in samples; by less than this many
 #: seconds, from sloppy cutting.
@@ -30,14 +30,22 @@ SAME_AUDIO = 0.9995
 BASS_ABOVE_HZ, OTHER_BELOW_HZ = 600.0, 200.0
 
 
-def track_findings(scan: TrackScan) -> Iterator[Finding]:
-    """Yield all that is wrong with a track and its files."""
+def track_findings(
+    scan: TrackScan, *, is_pulses: bool = False, has_pulses: bool = False
+) -> Iterator[Finding]:
+    """Yield all that is wrong with a track and its files.
+
+    ``is_pulses``: it shows the delay of a machine and is no sound; ``has_pulses``: such a track
+    lies beside it.
+    """
     name = scan.track.name
     seen = set()
     for file in scan.files:
         if file.ref not in seen:
             seen.add(file.ref)
-            yield from file_findings(file, name)
+            stuck = scan.pair.stuck if scan.pair is not None and file.source == TARGET else None
+            found = file_findings(file, name)
+            yield from (item for item in found if not (stuck and item.cause == "clipped"))
     readable = [file for file in scan.files if file.problem is None]
     if len(readable) > 1:
         yield from _form_findings(readable, scan)
@@ -45,7 +53,8 @@ def track_findings(scan: TrackScan) -> Iterator[Finding]:
     yield from _same_audio(readable, scan)
     yield from _misnamed_bass(readable, name)
     yield from mix_findings(scan)
-    yield from pair_findings(scan)
+    if not is_pulses:
+        yield from pair_findings(scan, has_pulses=has_pulses)
 
 
 def _form_findings(files: list[FileScan], scan: TrackScan) -> Iterator[Finding]:
@@ -62,7 +71,7 @@ def _form_findings(files: list[FileScan], scan: TrackScan) -> Iterator[Finding]:
         return
     if len({len(file.peak) for file in files}) > 1:
         yield found(
-            Level.warning,
+            Level.warning if scan.track.is_sum else Level.note,
             "channel mismatch",
             f"its files have different numbers of channels: {_by_value(files, 'channels')}",
             "mono is doubled when it is read; export again if that is not meant",
