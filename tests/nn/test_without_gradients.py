@@ -1,12 +1,15 @@
 """Layers that take a shorter way where no gradient is wanted: both ways give the same."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
+from audiform.nn import row_stretches
 from audiform.nn.residual_branch import ResidualBranches
 from audiform.nn.transposed_convolution import raise_level
-from audiform.nn.unet import along_time
+from audiform.nn.unet import UNetDecoderLayer, UNetEncoderLayer, UNetLayerShape, along_time
 
 
 @pytest.mark.parametrize("sequence", [False, True])
@@ -56,3 +59,59 @@ def test_transposed_convolutions(kind, kernel, stride, shape, bias) -> None:
     with torch.no_grad():
         found = raise_level(layer, features)
     torch.testing.assert_close(found, layer(features).detach(), atol=1e-12, rtol=0)
+
+
+SHAPE = UNetLayerShape(
+    over_frequency=True,
+    kernel_size=8,
+    stride=4,
+    context=0,
+    norm_groups=None,
+    branch_depth=2,
+    branch_compression=2.0,
+    branch_initial_gain=0.5,
+)
+#: Numbers in a row of the features that are divided below.
+ROW = 2 * 6 * 7
+
+
+@pytest.fixture(params=[1, 2, 3, 100])
+def rows_at_once(request, monkeypatch) -> int:
+    monkeypatch.setattr(row_stretches, "STRETCH_SIZE", request.param * ROW)
+    return request.param
+
+
+@pytest.mark.parametrize("padded", [True, False])
+def test_encoder_layers_in_stretches_of_rows(rows_at_once, padded) -> None:
+    torch.manual_seed(0)
+    layer = UNetEncoderLayer(3, 6, replace(SHAPE, padded=padded)).double()
+    features = torch.randn(2, 3, 40, 7, dtype=torch.float64)
+    with torch.no_grad():
+        found = layer(features)
+    torch.testing.assert_close(found, layer(features).detach(), atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("outermost", [True, False])
+@pytest.mark.parametrize(("context", "over_time_only"), [(0, False), (1, False), (1, True)])
+def test_decoder_layers_in_stretches_of_rows(
+    rows_at_once, outermost, context, over_time_only
+) -> None:
+    torch.manual_seed(0)
+    shape = replace(SHAPE, context=context, gate_over_time_only=over_time_only)
+    layer = UNetDecoderLayer(6, 3, shape, outermost=outermost).double()
+    features, skip = torch.randn(2, 2, 6, 11, 7, dtype=torch.float64)
+    with torch.no_grad():
+        found = layer(features, skip, 43)
+    torch.testing.assert_close(found, layer(features, skip, 43).detach(), atol=1e-12, rtol=0)
+
+
+def test_layers_that_see_all_rows_are_not_divided(monkeypatch) -> None:
+    """A norm over all frequencies, a gate that sees its neighbours on the way down."""
+    monkeypatch.setattr(row_stretches, "STRETCH_SIZE", ROW)
+    torch.manual_seed(0)
+    features = torch.randn(2, 3, 40, 7, dtype=torch.float64)
+    for shape in (replace(SHAPE, norm_groups=1), replace(SHAPE, context=1)):
+        layer = UNetEncoderLayer(3, 6, shape).double()
+        with torch.no_grad():
+            found = layer(features)
+        torch.testing.assert_close(found, layer(features).detach(), atol=1e-12, rtol=0)

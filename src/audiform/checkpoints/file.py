@@ -273,9 +273,10 @@ def build_model(checkpoint: Checkpoint) -> nn.Module:
 def build_untrained(
     architecture: str, config: BaseModel, *, limit_bytes: int, path: Path | None = None
 ) -> nn.Module:
-    """Return a network with initial weights that may allocate ``limit_bytes`` while it is built.
+    """Return a network without weights that may allocate ``limit_bytes`` while it is built.
 
-    The global random generator is left as it was.
+    What would be drawn at random is left as it comes. The global random generator is left as it
+    was.
     """
     network = models.MODELS[architecture].network
     try:
@@ -293,10 +294,14 @@ def build_untrained(
 class _AllocationLimit(TorchFunctionMode):
     """Within it, new tensors may take so many bytes in all; then comes a MemoryError.
 
+    Nothing is drawn at random: weights come from the file, and drawing takes as long as reading.
+
     The outline on torch's "meta" device would be the exact check, but takes a second to import.
     """
 
     _NEW = (torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn)
+
+    _DRAWN = (Tensor.uniform_, Tensor.normal_, nn.init.kaiming_uniform_)
 
     def __init__(self, limit_bytes: int) -> None:
         super().__init__()
@@ -304,6 +309,8 @@ class _AllocationLimit(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Count what ``func`` returns, if it makes tensors."""
+        if func in self._DRAWN:
+            return args[0] if args else kwargs["tensor"]
         result = func(*args, **(kwargs or {}))
         if func in self._NEW:
             self.left_bytes -= result.nbytes

@@ -11,6 +11,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import NamedTuple
 
+import torch
 import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float
@@ -340,20 +341,21 @@ class HTDemucs(nn.Module):
         self, outputs: tuple[Tensor, ...], analysis: Analysis
     ) -> Float[Tensor, "batch sources channels time"]:
         """Return the sum of both branches, at the level of the mixture."""
-        spectrum, waveform = outputs
         levels: SegmentLevels = analysis.context
         num_sources = len(self.config.sources)
-        stems = aligned_istft(
-            channels_to_complex(levels.spectrum.restore(spectrum), num_sources),
-            self.stft,
-            num_samples=levels.padded_samples,
-        )
-        stems = stems + rearrange(
-            levels.waveform.restore(waveform),
-            "batch (source channel) time -> batch source channel time",
-            source=num_sources,
-        )
-        return stems[..., : levels.num_samples]
+        # source by source: transforms take several times the memory of what they give
+        stems = [
+            aligned_istft(
+                channels_to_complex(levels.spectrum.restore(spectrum), 1),
+                self.stft,
+                num_samples=levels.padded_samples,
+            )[:, 0]
+            + levels.waveform.restore(waveform)
+            for spectrum, waveform in zip(
+                *(output.chunk(num_sources, dim=1) for output in outputs), strict=True
+            )
+        ]
+        return torch.stack(stems, dim=1)[..., : levels.num_samples]
 
     def forward(
         self, mixture: Float[Tensor, "batch channels time"]

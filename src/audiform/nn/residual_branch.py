@@ -87,16 +87,13 @@ class ResidualBranches(nn.Module):
             rows = rearrange(hidden, "batch hidden row time -> (batch row) hidden time")
             for layer in (norm, activation, *sequence_layers):
                 rows = layer(rows)
-            inputs, weight, bias = _fold_norm(rows, widen, wide_norm, gain)
-            wide = F.conv2d(
-                rearrange(
-                    inputs, "(batch row) hidden time -> batch hidden row time",
-                    batch=len(features),
-                ),
-                weight[:, :, None, None],
-                bias,
-            )  # fmt: skip
-            features = features + F.glu(wide, dim=1)
+            inputs, weight = _fold_norm(rows, widen, wide_norm, gain)
+            flat = rearrange(
+                inputs, "(batch row) input time -> batch input (row time)", batch=len(features)
+            )
+            # a product of matrices: convolutions bring large tensors into an order of their own
+            gated = F.glu(torch.matmul(weight, flat), dim=1)
+            features = gated.view(features.shape).add_(features)
         return features
 
 
@@ -115,15 +112,13 @@ def _fold_norm(
     widen: nn.Conv1d,
     norm: nn.GroupNorm,
     gain: LayerScale,
-) -> tuple[
-    Float[Tensor, "row hidden+2 time"], Float[Tensor, "wide hidden+2"], Float[Tensor, " wide"]
-]:
-    """Return inputs, weight and bias of one 1x1 convolution: widen, norm, gain before the gate.
+) -> tuple[Float[Tensor, "row hidden+3 time"], Float[Tensor, "wide hidden+3"]]:
+    """Return inputs and weights of one product: widen, norm, gain before the gate.
 
     The mean and the variance of what ``widen`` gives follow from those of its few inputs and
     their combinations, so what it gives need not be read again: with m and v the mean and
     variance of a row, ``(W h + b - m) / sqrt(v + eps) * g + c`` is linear in ``h / sqrt(v + eps)``,
-    ``1 / sqrt(v + eps)`` and ``m / sqrt(v + eps)``, which become the inputs.
+    ``1 / sqrt(v + eps)``, ``m / sqrt(v + eps)`` and 1, which become the inputs.
     """
     assert widen.bias is not None
     mixing, offset = widen.weight.squeeze(-1), widen.bias
@@ -136,11 +131,13 @@ def _fold_norm(
     mean = wide_means.mean(dim=1)
     variance = spread + (wide_means - mean[:, None]).square().mean(dim=1)
     scale = (variance + norm.eps).rsqrt()
-    constants = torch.stack([scale, mean * scale], dim=1)[..., None]
+    constants = torch.stack([scale, mean * scale, torch.ones_like(scale)], dim=1)[..., None]
     inputs = torch.cat(
         [rows * scale[:, None, None], constants.expand(-1, -1, rows.shape[-1])], dim=1
     )
     gains = torch.cat([gain.gain, torch.ones_like(gain.gain)])  # the second half is the gate
     level = norm.weight * gains
-    weight = torch.cat([mixing, offset[:, None], -torch.ones_like(offset)[:, None]], dim=1)
-    return inputs, level[:, None] * weight, norm.bias * gains
+    weight = level[:, None] * torch.cat(
+        [mixing, offset[:, None], -torch.ones_like(offset)[:, None]], dim=1
+    )
+    return inputs, torch.cat([weight, (norm.bias * gains)[:, None]], dim=1)

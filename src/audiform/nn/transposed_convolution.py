@@ -8,12 +8,15 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 
-def raise_level(convolution: nn.Module, features: Float[Tensor, "batch ..."]) -> Float[Tensor, ...]:
+def raise_level(
+    convolution: nn.Module, features: Float[Tensor, "batch ..."], *, beyond: bool = True
+) -> Float[Tensor, ...]:
     """Apply a transposed convolution whose kernel is twice its stride, along the first axis.
 
     Each output comes from two neighbouring inputs, so all outputs between two inputs are the
     channels of a plain convolution of width 2, which processors have faster kernels for; then
-    they are put in a row. In training, and for other kernels, the layer runs as it is.
+    they are put in a row. In training, and for other kernels, the layer runs as it is. What lies
+    ``beyond`` the first and the last input can be left out.
     """
     if torch.is_grad_enabled() or not isinstance(
         convolution, (nn.ConvTranspose1d, nn.ConvTranspose2d)
@@ -29,9 +32,9 @@ def raise_level(convolution: nn.Module, features: Float[Tensor, "batch ..."]) ->
     ).contiguous()  # fmt: skip
     bias = None if convolution.bias is None else convolution.bias.repeat(stride)
     if features.ndim == 3:
-        phases = torch.conv1d(features, taps, bias, padding=1)
+        phases = torch.conv1d(features, taps, bias, padding=int(beyond))
         return rearrange(phases, "batch (phase c) step -> batch c (step phase)", phase=stride)
-    phases = torch.conv2d(features, taps, bias, padding=(1, 0))
+    phases = torch.conv2d(features, taps, bias, padding=(int(beyond), 0))
     return rearrange(
         phases, "batch (phase c) step time -> batch c (step phase) time", phase=stride
     )  # fmt: skip

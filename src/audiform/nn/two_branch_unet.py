@@ -58,14 +58,11 @@ def ascend(
     *,
     way: Descent,
 ) -> tuple[Float[Tensor, "batch channels_out bins frames"], Float[Tensor, "batch stems_out time"]]:
-    """Run the decoder ``layers`` (spectrum, waveform), innermost first, back up the ``way``."""
-    levels = zip(
-        layers,
-        zip(reversed(way.spectrum_skips), reversed(way.bins), strict=True),
-        zip(reversed(way.waveform_skips), reversed(way.steps), strict=True),
-        strict=True,
-    )
-    for (spectrum_layer, waveform_layer), from_spectrum, from_waveform in levels:
-        spectrum = spectrum_layer(spectrum, *from_spectrum)
-        waveform = waveform_layer(waveform, *from_waveform)
+    """Run the decoder ``layers`` (spectrum, waveform), innermost first, back up the ``way``.
+
+    Its skips are taken off it as they are used, so that they are not held any longer.
+    """
+    for spectrum_layer, waveform_layer in layers:
+        spectrum = spectrum_layer(spectrum, way.spectrum_skips.pop(), way.bins.pop())
+        waveform = waveform_layer(waveform, way.waveform_skips.pop(), way.steps.pop())
     return spectrum, waveform

@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from audiform.nn.residual_branch import ResidualBranches, can_fold
+from audiform.nn.row_stretches import is_large, stretches, take_rows
 from audiform.nn.transposed_convolution import raise_level
 
 
@@ -84,6 +85,11 @@ class UNetLayerShape:
         klass = nn.Conv2d if self.over_frequency else nn.Conv1d
         return klass(channels, 2 * channels, width, padding=self.context)
 
+    def goes_in_stretches(self, features: Float[Tensor, "batch channels ..."]) -> bool:
+        """Tell whether a layer does better some frequencies at a time, and can."""
+        can = self.over_frequency and self.norm_groups is None and can_fold(features)
+        return can and self.kernel_size == 2 * self.stride and is_large(features)
+
     def branches(self, channels: int) -> nn.Module:
         """Return the residual branches along time."""
         if self.branch_depth == 0:
@@ -129,12 +135,36 @@ class UNetEncoderLayer(UNetDownsampling):
         injected: Float[Tensor, "batch channels_out ..."] | None = None,
     ) -> Float[Tensor, ...]:
         """Go one level down; ``injected`` is added to what the strided convolution gives."""
+        sees_neighbours = self.shape.context and not self.shape.gate_over_time_only
+        if injected is None and not sees_neighbours and self.shape.goes_in_stretches(features):
+            return self._in_stretches(features)
         features = super().forward(features)
         if injected is not None:
             features = features + injected
+        return self._refine(features)
+
+    def _refine(self, features: Float[Tensor, "batch channels ..."]) -> Float[Tensor, ...]:
+        """Return the layer's result from that of the strided convolution."""
         features = self.shape.activation(self.convolution_norm(features))
         features = along_time(self.branches, features)
         return F.glu(self.gate_norm(self.gate(features)), dim=1)
+
+    def _in_stretches(
+        self, features: Float[Tensor, "batch channels frequency time"]
+    ) -> Float[Tensor, "batch channels_out frequency_out time"]:
+        """Go one level down, some frequencies at a time."""
+        kernel, stride, padding = self.shape.kernel_size, self.shape.stride, self.shape.padding
+        weight, bias = self.convolution.weight, self.convolution.bias
+        batch, _, num_rows, time = features.shape
+        result = features.new_empty(
+            batch, len(weight), (num_rows + 2 * padding - kernel) // stride + 1, time
+        )
+        for first, stop in stretches(result.shape[2], row_size=result[:, :, 0].numel()):
+            start = first * stride - padding
+            piece = take_rows(features, start, start + (stop - first - 1) * stride + kernel)
+            piece = torch.conv2d(piece, weight, bias, stride=(stride, 1))
+            result[:, :, first:stop] = self._refine(piece)
+        return result
 
 
 class UNetDecoderLayer(nn.Module):
@@ -162,7 +192,36 @@ class UNetDecoderLayer(nn.Module):
         length: int,
     ) -> Float[Tensor, ...]:
         """Go one level up, to ``length`` bins (over frequency) or samples (over time)."""
+        if self.shape.goes_in_stretches(features):
+            return self._in_stretches(features, skip, length)
         return self.upsample(self.mix(features + skip), length)
+
+    def _in_stretches(
+        self,
+        features: Float[Tensor, "batch channels frequency time"],
+        skip: Float[Tensor, "batch channels frequency time"],
+        length: int,
+    ) -> Float[Tensor, "batch channels_out {length} time"]:
+        """Go one level up to ``length`` bins, some frequencies at a time."""
+        batch, channels, num_rows, time = features.shape
+        stride, padding = self.shape.stride, self.shape.padding
+        (reach, time_padding), gate = self.gate.padding, self.gate
+        result = features.new_empty(batch, self.convolution.out_channels, length, time)
+        before = nothing = features.new_zeros(batch, channels, 1, time)
+        for first, stop in stretches(num_rows, row_size=features[:, :, 0].numel()):
+            piece = take_rows(features, first - reach, stop + reach)
+            piece += take_rows(skip, first - reach, stop + reach)
+            piece = torch.conv2d(piece, gate.weight, gate.bias, padding=(0, time_padding))
+            mixed = along_time(self.branches, F.glu(piece, dim=1))
+            # what goes up between two rows needs both
+            rows = [before, mixed, nothing] if stop == num_rows else [before, mixed]
+            before = mixed[:, :, -1:].clone()
+            raised = raise_level(self.convolution, torch.cat(rows, dim=2), beyond=False)
+            start = first * stride - padding
+            place = slice(max(0, start), min(length, start + raised.shape[2]))
+            raised = raised[:, :, place.start - start : place.stop - start]
+            result[:, :, place] = raised if self.outermost else self.shape.activation(raised)
+        return result
 
     def mix(self, features: Float[Tensor, "batch channels ..."]) -> Float[Tensor, ...]:
         """Return the features that go up: all of the layer but its last convolution."""
