@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from einops import rearrange
@@ -98,13 +99,15 @@ class ResidualBranches(nn.Module):
 
 
 def can_fold(features: Tensor) -> bool:
-    """Tell whether :meth:`ResidualBranches.on_rows` is for these: torch's inference on a CPU.
+    """Tell whether :meth:`ResidualBranches.on_rows` is for these: inference on a CPU."""
+    return features.device.type == "cpu" and not torch.is_grad_enabled()
 
-    What is traced for another program stays plain: OpenVINO made NaN of the folded form.
-    """
-    if torch.is_grad_enabled() or torch.jit.is_tracing():
-        return False
-    return features.device.type == "cpu"
+
+def _triangle(matrix: Float[Tensor, "wide hidden"]) -> Float[Tensor, "least hidden"]:
+    """Return R of the matrix' QR decomposition, a constant to what traces weights."""
+    if torch.jit.is_tracing():
+        return torch.from_numpy(np.linalg.qr(matrix.detach().numpy(), mode="r"))
+    return torch.linalg.qr(matrix, mode="r").R
 
 
 def _fold_norm(
@@ -123,10 +126,11 @@ def _fold_norm(
     assert widen.bias is not None
     mixing, offset = widen.weight.squeeze(-1), widen.bias
     means = rows.mean(dim=-1, keepdim=True)
-    # a triangle of few rows has the norm of all of them; a sum of squares is not below zero, in
-    # half precision neither
-    triangle = torch.linalg.qr(mixing, mode="r").R
-    spread = (triangle @ (rows - means)).square().sum(dim=(1, 2)) / (len(offset) * rows.shape[-1])
+    # a triangle of few rows has the norm of all of them; a mean of squares is not below zero, in
+    # half precision neither. OpenVINO 2026.4 divides the first item alone where a sum is divided
+    # by a number, so it is a mean
+    triangle = _triangle(mixing)
+    spread = (triangle @ (rows - means)).square().mean(dim=(1, 2)) * (len(triangle) / len(offset))
     wide_means = means.squeeze(-1) @ mixing.t() + offset
     mean = wide_means.mean(dim=1)
     variance = spread + (wide_means - mean[:, None]).square().mean(dim=1)

@@ -6,6 +6,7 @@ and nothing but the layer's result is held for all rows.
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
@@ -15,8 +16,8 @@ STRETCH_SIZE = 1 << 22
 
 
 def is_large(features: Float[Tensor, "batch channels rows time"]) -> bool:
-    """Tell whether features are more than a stretch of them."""
-    return features.numel() > STRETCH_SIZE
+    """Tell whether features are more than a stretch of them; what is traced is not divided."""
+    return features.numel() > STRETCH_SIZE and not torch.jit.is_tracing()
 
 
 def stretches(num_rows: int, *, row_size: int) -> list[tuple[int, int]]:

@@ -25,10 +25,10 @@ class CompiledCache:
     def read(self, key: str) -> bytes | None:
         """Return what was kept under ``key``; None if there is nothing, or it is damaged."""
         try:
-            data = self.path(key).read_bytes()
+            with self.path(key).open("rb") as file:  # hundreds of megabytes: held once
+                digest, content = file.read(DIGEST_BYTES), file.read()
         except OSError:
             return None
-        digest, content = data[:DIGEST_BYTES], data[DIGEST_BYTES:]
         return content if hashlib.sha256(content).digest() == digest else None
 
     def write(self, key: str, content: bytes) -> bool:
