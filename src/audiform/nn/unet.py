@@ -154,15 +154,16 @@ class UNetEncoderLayer(UNetDownsampling):
     ) -> Float[Tensor, "batch channels_out frequency_out time"]:
         """Go one level down, some frequencies at a time."""
         kernel, stride, padding = self.shape.kernel_size, self.shape.stride, self.shape.padding
-        weight, bias = self.convolution.weight, self.convolution.bias
+        down = self.convolution
+        assert isinstance(down, nn.Conv2d)
         batch, _, num_rows, time = features.shape
         result = features.new_empty(
-            batch, len(weight), (num_rows + 2 * padding - kernel) // stride + 1, time
+            batch, down.out_channels, (num_rows + 2 * padding - kernel) // stride + 1, time
         )
         for first, stop in stretches(result.shape[2], row_size=result[:, :, 0].numel()):
             start = first * stride - padding
             piece = take_rows(features, start, start + (stop - first - 1) * stride + kernel)
-            piece = torch.conv2d(piece, weight, bias, stride=(stride, 1))
+            piece = torch.conv2d(piece, down.weight, down.bias, stride=(stride, 1))
             result[:, :, first:stop] = self._refine(piece)
         return result
 
@@ -205,18 +206,20 @@ class UNetDecoderLayer(nn.Module):
         """Go one level up to ``length`` bins, some frequencies at a time."""
         batch, channels, num_rows, time = features.shape
         stride, padding = self.shape.stride, self.shape.padding
-        (reach, time_padding), gate = self.gate.padding, self.gate
-        result = features.new_empty(batch, self.convolution.out_channels, length, time)
+        context, gate, up = self.shape.context, self.gate, self.convolution
+        assert isinstance(gate, nn.Conv2d) and isinstance(up, nn.ConvTranspose2d)
+        reach = 0 if self.shape.gate_over_time_only else context
+        result = features.new_empty(batch, up.out_channels, length, time)
         before = nothing = features.new_zeros(batch, channels, 1, time)
         for first, stop in stretches(num_rows, row_size=features[:, :, 0].numel()):
             piece = take_rows(features, first - reach, stop + reach)
             piece += take_rows(skip, first - reach, stop + reach)
-            piece = torch.conv2d(piece, gate.weight, gate.bias, padding=(0, time_padding))
+            piece = torch.conv2d(piece, gate.weight, gate.bias, padding=(0, context))
             mixed = along_time(self.branches, F.glu(piece, dim=1))
             # what goes up between two rows needs both
             rows = [before, mixed, nothing] if stop == num_rows else [before, mixed]
             before = mixed[:, :, -1:].clone()
-            raised = raise_level(self.convolution, torch.cat(rows, dim=2), beyond=False)
+            raised = raise_level(up, torch.cat(rows, dim=2), beyond=False)
             start = first * stride - padding
             place = slice(max(0, start), min(length, start + raised.shape[2]))
             raised = raised[:, :, place.start - start : place.stop - start]
