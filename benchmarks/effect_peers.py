@@ -39,8 +39,8 @@ from audiform.knob import settings_to_network
 from audiform.models import MODELS
 from audiform.models.effect_tcn import EffectTCNConfig
 from audiform.models.nam_wavenet import NamWaveNetConfig
-from audiform.recipes.effect import FitsStart
 from audiform.training.effect import EffectLossConfig, EffectObjective
+from audiform.training.effect_start import GainAndFilter, Material, fit_start
 
 #: Seconds of an excerpt of a rendered set, and of each setting that a start is fitted to.
 EXCERPT_SECONDS, FITTED_SECONDS = 5.0, 20.0
@@ -119,18 +119,19 @@ def build(peer: Peer, recordings: Recordings) -> Any:
     torch.manual_seed(0)
     given = {"knobs": recordings.knobs, "sample_rate": recordings.sample_rate}
     network = entry.network(entry.config(**peer.options, **given))
-    if isinstance(network, FitsStart):
+    if isinstance(network, GainAndFilter):
         reader, takes = TakeReader(), recordings.of("train")
         spans = [
             (take, start, min(stop, start + round(FITTED_SECONDS * recordings.sample_rate)))
             for take in takes
             for start, stop in take.spans[:1]
         ]
-        network.fit_start(
+        material = Material(
             [reader.dry(*span) for span in spans],
             [reader.wet(*span) for span in spans],
             [settings_to_network(recordings.knobs, take.settings) for take, _, _ in spans],
         )
+        fit_start(network, material)
     return network
 
 

@@ -13,8 +13,9 @@ from audiform.checkpoints.file import build_model, read_checkpoint
 from audiform.data.effect_recordings import ScoredPart, TakeReader, read_recordings
 from audiform.errors import Cancelled, ConfigError, DataError
 from audiform.recipes import RECIPES
-from audiform.recipes.effect import Material, effect_run, look_ahead
+from audiform.recipes.effect import effect_run, look_ahead
 from audiform.recipes.settings import with_settings
+from audiform.training.effect_start import Material
 from tests.make_golden import CURVES
 from tests.recipes.runs import TOLERANCE, losses, train_tiny, write_overdrive
 

@@ -43,9 +43,15 @@ class NormalEquations(NamedTuple):
 
 
 def normal_equations(
-    dry: Float[Tensor, " history_and_time"], wet: Float[Tensor, " time"], *, num_taps: int
+    dry: Float[Tensor, " history_and_time"],
+    wet: Float[Tensor, " time"],
+    *,
+    num_taps: int,
+    beside: Float[Tensor, "signal time"] | None = None,
 ) -> NormalEquations:
     """Return the sums over a stretch; ``dry`` begins ``num_taps`` - 1 samples before ``wet``.
+
+    ``beside`` are further signals that may be mixed in; their weights follow the taps.
 
     The first row and ``cross`` are correlations; next to the diagonal what enters at the
     beginning comes and what is at the end goes: G[i + 1, j + 1] = G[i, j] + x[s - 1 - i]
@@ -60,7 +66,7 @@ def normal_equations(
     def correlated(signal: Tensor) -> Tensor:
         # lags from `past` down: signal[n] stands `past` samples further on in `x`
         product = spectrum * torch.fft.rfft(signal, n=n_fft).conj()
-        return torch.fft.irfft(product, n=n_fft)[:num_taps].flip(0)
+        return torch.fft.irfft(product, n=n_fft)[..., :num_taps].flip(-1)
 
     gram = x.new_zeros(num_taps, num_taps)
     gram[0] = gram[:, 0] = correlated(own)
@@ -68,4 +74,9 @@ def normal_equations(
     change = torch.outer(entering, entering) - torch.outer(leaving, leaving)
     for row in range(1, num_taps):
         gram[row, 1:] = gram[row - 1, :-1] + change[row - 1]
-    return NormalEquations(gram, correlated(y), y.square().sum())
+    if beside is None or not len(beside):
+        return NormalEquations(gram, correlated(y), y.square().sum())
+    z = beside.double()
+    across = correlated(z)
+    whole = torch.cat([torch.cat([gram, across.T], 1), torch.cat([across, z @ z.T], 1)])
+    return NormalEquations(whole, torch.cat([correlated(y), z @ y]), y.square().sum())

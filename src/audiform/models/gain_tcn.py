@@ -7,7 +7,7 @@ network makes of those is a gain in nepers. A temporal convolutional network wit
 dry signal, the signal after the gain and what the followers say, and adds what a gain cannot do:
 distortion, short echoes. Last comes a filter of some hundred taps: the linear colour of a device,
 which decides most of the error on compressors and which least squares give before any training
-(:meth:`GainTCN.fit_start`). What the convolutions add is half before, half after the filter.
+(:meth:`GainTCN.fit_filter`). What the convolutions add is half before, half after the filter.
 
 The state is explicit and small: the past of the convolutions and of the filter, and one number
 for each follower and smoother. Blocks of any length give what one pass gives. It is causal, but
@@ -40,8 +40,13 @@ from audiform.knob import Knob
 from audiform.nn.causal_convolution import SHORT_BLOCK, CausalConvolution
 from audiform.nn.envelope import FASTEST_RATE, follow_peaks, smooth
 from audiform.nn.pointwise import Pointwise
-from audiform.nn.settable_filter import SettableFilter
-from audiform.nn.settled import SettledFollowers, SettledGain, SettledGatedLayer
+from audiform.nn.settable_filter import TAIL_SECONDS, SettableFilter
+from audiform.nn.settled import (
+    SettledFollowers,
+    SettledGain,
+    SettledGatedLayer,
+    SettledSmoother,
+)
 from audiform.nn.streamed_effect import PASS_SAMPLES, StreamedEffect
 from audiform.protocols import EffectSpec, EffectState
 
@@ -58,12 +63,18 @@ SLOWEST_SECONDS = 20.0
 RELEASE_SECONDS = (0.02, 3.0)
 ATTACK_SECONDS = (0.0005, 0.2)
 
+#: The same of averages.
+AVERAGE_SECONDS = (0.002, 0.02)
+
 #: The static curve begins as a sum of knees between these levels, each as sharp as this.
 KNEES_DB, KNEE_SHARPNESS = (-70.0, -5.0), 4.0
 
 #: How much of the sound before a training segment the gain stage learns from; before that it
 #: only listens.
 LEARNED_SECONDS = 0.5
+
+#: Hops of a minute in which followers come to rest.
+REST_HOPS = 8
 
 #: Ridges of the first fit, as shares of the energy: of filters, of what knobs do to them.
 FILTER_RIDGE, SETTINGS_RIDGE = 1e-6, 1e-4
@@ -79,7 +90,10 @@ class GainTCNConfig(BaseModel):
       dilation.
     - ``num_followers``: peak followers, each with a smoother; ``curve_channels``: width of the
       network before them; ``knob_channels``: of the one that the knobs go through.
-    - ``filter_taps`` of the last filter, and ``filter_shapes`` that knobs mix into it.
+    - ``num_averages``: mean squares over short times, whose levels that network sees beside the
+      level of the sample: detectors of devices average.
+    - ``filter_taps`` and ``filter_tails`` (what fades, for low frequencies) of the last filter,
+      and ``filter_shapes`` that knobs mix into it.
     - ``look_ahead_samples``: how far it hears ahead, which is its latency.
     - ``look_back_seconds``: how much dry audio a training example begins with, so that the
       followers know what came before.
@@ -93,9 +107,11 @@ class GainTCNConfig(BaseModel):
     kernel_size: Annotated[int, Field(ge=2)] = 9
     dilations: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (1, 8, 64, 512)
     num_followers: PositiveInt = 6
+    num_averages: NonNegativeInt = 0
     curve_channels: PositiveInt = 16
     knob_channels: PositiveInt = 32
     filter_taps: PositiveInt = 384
+    filter_tails: NonNegativeInt = 0
     filter_shapes: NonNegativeInt = 6
     look_ahead_samples: Annotated[int, Field(ge=0, le=4096)] = 0
     look_back_seconds: Annotated[float, Field(ge=0, le=60)] = 3.0
@@ -114,7 +130,8 @@ class GainStage(nn.Module):
         width, bands = config.curve_channels, config.num_followers
         self.sample_rate = config.sample_rate
         self.sizes = [width, width, bands, bands, bands, 1]
-        self.knee = Pointwise(1, width)
+        self.num_averages = config.num_averages
+        self.knee = Pointwise(1 + config.num_averages, width)
         self.curve = Pointwise(width, bands)
         self.mix = Pointwise(bands, 1)
         self.bend = Pointwise(bands, width)
@@ -126,30 +143,62 @@ class GainStage(nn.Module):
             nn.init.zeros_(layer.bias)
         self.release = nn.Parameter(_log_rates(RELEASE_SECONDS, bands, config.sample_rate))
         self.attack = nn.Parameter(_log_rates(ATTACK_SECONDS, bands, config.sample_rate))
+        rates = _log_rates(AVERAGE_SECONDS, config.num_averages, config.sample_rate)
+        self.average = nn.Parameter(rates) if config.num_averages else None
 
     def neutral(self) -> Float[Tensor, " setting"]:
         """Return the settings that change nothing: factors of one, for slope and ratio."""
         factors = (1.0, 0.0, 1.0, 0.0, 0.0, 0.0)
         return torch.tensor(factors).repeat_interleave(torch.tensor(self.sizes))
 
+    def at_rest(self, batch_size: int) -> tuple[Tensor, ...]:
+        """Return the state before the first block: averages, if there are, and followers."""
+        bands = self.mix.in_channels
+        rest = self.release.new_zeros(batch_size, bands, dtype=torch.float64)
+        averages = rest.new_zeros(batch_size, self.num_averages)
+        return (averages, rest, rest) if self.num_averages else (rest, rest)
+
     def forward(
         self,
         x: Float[Tensor, "batch 1 time"],
         settings: Float[Tensor, "batch setting 1"],
-        followed: Float[Tensor, "batch band"],
-        smoothed: Float[Tensor, "batch band"],
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return the gain (batch, 1, time), the envelopes (batch, band, time), the next states."""
+        state: tuple[Tensor, ...],
+    ) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+        """Return the gain (batch, 1, time), the envelopes (batch, band, time), the next state."""
+        squares = x.square()
+        return self.of_squares(squares, squares, settings, state)
+
+    def of_squares(
+        self,
+        highest: Float[Tensor, "batch 1 time"],
+        mean: Float[Tensor, "batch 1 time"],
+        settings: Float[Tensor, "batch setting 1"],
+        state: tuple[Tensor, ...],
+        *,
+        hop_samples: int = 1,
+    ) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+        """Return the same from squares of samples, or their highest and mean in each hop."""
         slope, shift, ratio, release, attack, makeup = settings.split(self.sizes, dim=1)
-        level = LEVEL_SCALE * (x.square() + LEVEL_FLOOR).log()
+        *averages, followed, smoothed = state
+        squares = highest
+        if self.average is not None:
+            rates = self._rate(self.average, hop_samples).expand(len(mean), -1)
+            averaged, last = smooth(mean.expand(-1, self.num_averages, -1), rates, averages[0])
+            # rounding of sums could leave less than nothing
+            squares = torch.cat([highest, averaged.clamp(min=0.0).to(highest.dtype)], dim=1)
+            averages = [last]
+        level = LEVEL_SCALE * (squares + LEVEL_FLOOR).log()
         hidden = F.silu(torch.addcmul(shift, self.knee(level), slope))
         drive = self.curve(hidden) * ratio
-        peaks, followed = follow_peaks(drive, self._rate(self.release + release[..., 0]), followed)
-        envelope, smoothed = smooth(peaks, self._rate(self.attack + attack[..., 0]), smoothed)
-        envelope = envelope.to(x.dtype)
+        falling = self._rate(self.release + release[..., 0], hop_samples)
+        peaks, followed = follow_peaks(drive, falling, followed)
+        rising = self._rate(self.attack + attack[..., 0], hop_samples)
+        envelope, smoothed = smooth(peaks, rising, smoothed)
+        envelope = envelope.to(highest.dtype)
         bent = self.mix_bent(F.silu(self.bend(envelope)))
         nepers = self.mix(envelope) + bent + makeup
-        return nepers.clamp(LEAST_NEPERS, MOST_NEPERS).exp(), envelope, followed, smoothed
+        gain = nepers.clamp(LEAST_NEPERS, MOST_NEPERS).exp()
+        return gain, envelope, (*averages, followed, smoothed)
 
     def settled(self, settings: Float[Tensor, " setting"]) -> SettledGain:
         """Return the stage with these settings in its weights."""
@@ -164,6 +213,7 @@ class GainStage(nn.Module):
             followers=SettledFollowers(
                 release=self._rate(self.release + release), attack=self._rate(self.attack + attack)
             ),
+            averages=None if self.average is None else SettledSmoother(self._rate(self.average)),
             mix=(mix[0], mix[1] + makeup),
             bend=bend,
             mix_bent=mix_bent,
@@ -172,9 +222,12 @@ class GainStage(nn.Module):
             most_nepers=MOST_NEPERS,
         )
 
-    def _rate(self, logarithm: Float[Tensor, "*batch band"]) -> Float[Tensor, "*batch band"]:
+    def _rate(
+        self, logarithm: Float[Tensor, "*rates"], hop_samples: int = 1
+    ) -> Float[Tensor, "*rates"]:
         slowest = 1 / (SLOWEST_SECONDS * self.sample_rate)
-        return logarithm.double().exp().clamp(slowest, FASTEST_RATE)
+        rate = logarithm.double().exp().clamp(slowest, FASTEST_RATE)
+        return rate if hop_samples == 1 else (hop_samples * rate).clamp(max=FASTEST_RATE)
 
 
 class GatedLayer(nn.Module):
@@ -240,7 +293,12 @@ class GainTCN(StreamedEffect):
         self.head = Pointwise(channels, 2)
         nn.init.zeros_(self.head.weight)  # it starts as the dry signal
         _zero_bias(self.head)
-        self.filter = SettableFilter(config.filter_taps, config.filter_shapes)
+        self.filter = SettableFilter(
+            config.filter_taps,
+            config.filter_shapes,
+            num_tails=config.filter_tails,
+            sample_rate=config.sample_rate,
+        )
         neutral = [
             self.gain.neutral(),
             *(layer.neutral() for layer in layers),
@@ -275,9 +333,7 @@ class GainTCN(StreamedEffect):
         pasts = (
             weight.new_zeros(batch_size, config.hidden_channels, past) for past in self.past_samples
         )
-        unfiltered = weight.new_zeros(batch_size, 1, config.filter_taps - 1)
-        rest = weight.new_zeros(batch_size, config.num_followers, dtype=torch.float64)
-        return (*pasts, unfiltered, rest, rest)
+        return (*pasts, *self.filter.initial_state(batch_size), *self.gain.at_rest(batch_size))
 
     def step(
         self,
@@ -286,9 +342,9 @@ class GainTCN(StreamedEffect):
         state: EffectState,
     ) -> tuple[Float[Tensor, "batch 1 time"], EffectState]:
         """Take the next block of dry audio and return wet audio of its length, and the state."""
-        *pasts, unfiltered, followed, smoothed = state
+        pasts, unfiltered, levels = self._parts(state)
         settings = self._settings(knobs)
-        gain, envelope, followed, smoothed = self.gain(block, settings[0], followed, smoothed)
+        gain, envelope, levels = self.gain(block, settings[0], levels)
         ridden = block * gain
         seen = torch.cat([block, ridden, envelope], dim=1)
         hidden = self.input(seen)
@@ -298,7 +354,13 @@ class GainTCN(StreamedEffect):
             kept.append(past)
         before, after = self.head(hidden).split(1, dim=1)
         filtered, unfiltered = self.filter(ridden + before, settings[-1], unfiltered)
-        return filtered + after, (*kept, unfiltered, followed, smoothed)
+        return filtered + after, (*kept, *unfiltered, *levels)
+
+    def _parts(self, state: EffectState) -> tuple[EffectState, EffectState, EffectState]:
+        """Return the states of the convolutions, the filter and the gain stage."""
+        first = len(self.past_samples)
+        second = first + (2 if self.config.filter_tails else 1)
+        return state[:first], state[first:second], state[second:]
 
     @torch.no_grad()
     def settled(self, knobs: Float[Tensor, " knob"]) -> SettledGainTCN:
@@ -339,63 +401,117 @@ class GainTCN(StreamedEffect):
         spec, config = self.spec, self.config
         ahead = config.look_ahead_samples
         # the wet sound is later than the dry one by `ahead`
-        seen_from = max(0, spec.context_samples + ahead - config.receptive_samples)
+        seen_from = max(0, spec.context_samples + ahead - self._seen_samples)
         learned = round(LEARNED_SECONDS * config.sample_rate) if torch.is_grad_enabled() else 0
         learned_from = max(0, seen_from - learned)
-        *pasts, followed, smoothed = self.initial_state(len(dry))
         settings = self._settings(knobs)[0]
+        state = self.initial_state(len(dry))
         with torch.no_grad():
-            followed, smoothed = self._listen(dry[..., :learned_from], settings, followed, smoothed)
-        between = dry[..., learned_from:seen_from]
-        followed, smoothed = self._listen(between, settings, followed, smoothed)
-        wet = self.run(dry[..., seen_from:], knobs, (*pasts, followed, smoothed))
+            state = self._listen(dry[..., :learned_from], settings, state)
+        state = self._listen(dry[..., learned_from:seen_from], settings, state)
+        wet = self.run(dry[..., seen_from:], knobs, state)
         return wet[..., spec.context_samples + ahead - seen_from :]
 
-    def _listen(
-        self, dry: Tensor, settings: Tensor, followed: Tensor, smoothed: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Return the states of the gain stage after ``dry``."""
+    @property
+    def _seen_samples(self) -> int:
+        """Samples before the first wet one that all parts hear: more where nothing is learned,
+        so that tails know what the convolutions added."""
+        faded = bool(self.config.filter_tails) and not torch.is_grad_enabled()
+        tail = math.ceil(5 * TAIL_SECONDS[1] * self.config.sample_rate) if faded else 0
+        return self.config.receptive_samples + tail
+
+    def _listen(self, dry: Tensor, settings: Tensor, state: EffectState) -> EffectState:
+        """Return the state after ``dry``, of the gain stage and of the filter's tails alone."""
+        pasts, (unfiltered, *tails), levels = self._parts(state)
         for block in dry.split(PASS_SAMPLES, dim=-1):
             if block.shape[-1]:
-                _, _, followed, smoothed = self.gain(block, settings, followed, smoothed)
-        return followed, smoothed
+                gain, _, levels = self.gain(block, settings, levels)
+                if tails:
+                    tails = [self.filter.tails(block * gain, tails[0])[1]]
+        return (*pasts, unfiltered, *tails, *levels)
 
     @torch.no_grad()
-    def fit_start(
+    def fit_filter(
         self,
         dry: Sequence[Float[Tensor, "1 time"]],
         wet: Sequence[Float[Tensor, "1 time"]],
         knobs: Sequence[Float[Tensor, " knob"]],
-    ) -> None:
-        """Begin with the filters that bring what the gain stage gives closest to ``wet``.
+    ) -> Float[Tensor, " piece"]:
+        """Take the filters that bring what the gain stage gives closest to ``wet``.
 
         One filter for each setting by least squares; their mean is the filter, their principal
-        differences its shapes, and a ridge regression says how knobs mix those.
+        differences its shapes, and a ridge regression says how knobs mix those. Returns which
+        share of each piece's setting's energy the filters, as the knobs mix them, leave as error.
         """
         sums: dict[tuple[float, ...], NormalEquations] = {}
         taps, ahead = self.config.filter_taps, self.config.look_ahead_samples
-        for own_dry, own_wet, own_knobs in zip(dry, wet, knobs, strict=True):
-            ridden = F.pad(self._ride(own_dry[None], own_knobs[None])[0, 0], (taps - 1, 0))
+        keys = [tuple(own.tolist()) for own in knobs]
+        for own_dry, own_wet, own_knobs, key in zip(dry, wet, knobs, keys, strict=True):
+            ridden = self._ride(own_dry[None], own_knobs[None])
             cut = max(0, own_wet.shape[-1] - ahead)
+            tails = self.filter.tails(ridden, self.filter.tails_at_rest(1))[0][0]
             found = normal_equations(
-                ridden[ahead : ahead + cut + taps - 1], own_wet[0, :cut], num_taps=taps
+                F.pad(ridden[0, 0], (taps - 1, 0))[ahead : ahead + cut + taps - 1],
+                own_wet[0, :cut],
+                num_taps=taps,
+                beside=tails[:, ahead : ahead + cut],
             )
-            key = tuple(own_knobs.tolist())
             sums[key] = sums[key].plus(found) if key in sums else found
         common = reduce(NormalEquations.plus, sums.values()).solve(FILTER_RIDGE)
         # a setting's filter differs from the common one where its own sound says so
         own = torch.stack([_near(found, common) for found in sums.values()])
         self.filter.start(own.float())
-        coefficients = self.filter.coefficients(own.float())
-        positions = torch.tensor(list(sums)).reshape(len(sums), -1)
-        self._start_settings(positions.to(own_knobs), coefficients)
+        positions = torch.tensor(list(sums)).reshape(len(sums), -1).to(knobs[0])
+        self._start_settings(positions, self.filter.coefficients(own.float()))
+        mixed = self.filter.mixed(self._settings(positions)[-1]).double()
+        left = {
+            key: found.error(taps) for (key, found), taps in zip(sums.items(), mixed, strict=True)
+        }
+        return torch.tensor([left[key] for key in keys])
+
+    def hop_gains(
+        self,
+        highest: Float[Tensor, "piece hop"],
+        mean: Float[Tensor, "piece hop"],
+        knobs: Float[Tensor, "piece knob"],
+        *,
+        hop_samples: int,
+    ) -> Float[Tensor, "piece hop"]:
+        """Return the gain of each hop of a sound, from the highest and the mean square in each.
+
+        What the gain stage gives sample by sample, but for what happens within a hop; at a small
+        part of its cost. It begins at rest at the level of the first hop.
+        """
+        settings = self._settings(knobs)[0]
+        sides = [side[:, None] for side in (highest, mean)]
+        first = [side[..., :1].expand(-1, -1, REST_HOPS) for side in sides]
+        rest = self.gain.at_rest(len(highest))
+        *_, state = self.gain.of_squares(*first, settings, rest, hop_samples=self._minute)
+        gain, *_ = self.gain.of_squares(*sides, settings, state, hop_samples=hop_samples)
+        return gain[:, 0]
+
+    @property
+    def _minute(self) -> int:
+        """Samples of a minute, a hop after which followers are near where they were going."""
+        return 60 * self.config.sample_rate
+
+    def coloured(
+        self, dry: Float[Tensor, "batch 1 time"], knobs: Float[Tensor, "batch knob"]
+    ) -> Float[Tensor, "batch 1 time"]:
+        """Return what the filter alone makes of ``dry``, undelayed, at its length."""
+        ahead, silence = self.config.look_ahead_samples, self.filter.initial_state(len(dry))
+        filtered, _ = self.filter(F.pad(dry, (0, ahead)), self._settings(knobs)[-1], silence)
+        return filtered[..., ahead:]
+
+    def gain_parameters(self) -> list[nn.Parameter]:
+        """Return what decides the gain, and with it what knobs set."""
+        return [*self.gain.parameters(), *self.from_knobs.parameters()]
 
     def _ride(self, dry: Tensor, knobs: Tensor) -> Tensor:
         """Return ``dry`` after the gain stage."""
-        *_, followed, smoothed = self.initial_state(len(dry))
-        settings, parts = self._settings(knobs)[0], []
+        settings, parts, levels = self._settings(knobs)[0], [], self.gain.at_rest(len(dry))
         for block in dry.split(PASS_SAMPLES, dim=-1):
-            gain, _, followed, smoothed = self.gain(block, settings, followed, smoothed)
+            gain, _, levels = self.gain(block, settings, levels)
             parts.append(block * gain)
         return torch.cat(parts, dim=-1)
 
@@ -436,9 +552,9 @@ class SettledGainTCN:
         """Take the next block of dry audio and return wet audio of its length, and the state."""
         if block.shape[-1] > SHORT_BLOCK:
             return self.network.step(block, self.knobs.expand(len(block), -1), state)
-        *pasts, unfiltered, followed, smoothed = state
+        pasts, unfiltered, levels = self.network._parts(state)
         dry = block.transpose(0, 1)
-        gain, envelope, followed, smoothed = self.gain(dry, followed, smoothed)
+        gain, envelope, levels = self.gain(dry, levels)
         ridden = gain.mul_(dry)
         seen = torch.cat([dry, ridden, envelope])
         hidden = torch.addmm(self.input[1], self.input[0], seen.view(len(seen), -1))
@@ -451,7 +567,7 @@ class SettledGainTCN:
         before, after = heads.view(2, *dry.shape).unbind()
         filtered, unfiltered = self.filter(ridden.add_(before), unfiltered)
         wet = filtered.add_(after).transpose(0, 1)
-        return wet, (*kept, unfiltered, followed, smoothed)
+        return wet, (*kept, *unfiltered, *levels)
 
 
 def _near(found: NormalEquations, common: Float[Tensor, " taps"]) -> Float[Tensor, " taps"]:
@@ -461,12 +577,15 @@ def _near(found: NormalEquations, common: Float[Tensor, " taps"]) -> Float[Tenso
 
 
 def _start_curve(knee: Pointwise, curve: Pointwise) -> None:
-    """Begin with curves that rise with the level, from one knee on or another."""
-    width = knee.out_channels
-    levels = torch.linspace(*KNEES_DB, width) * (LEVEL_SCALE * math.log(10.0) / 10.0)
+    """Begin with curves that rise with one level or another, from one knee on or another."""
+    width, sorts = knee.out_channels, knee.in_channels
+    each = -(-width // sorts)
+    levels = torch.linspace(*KNEES_DB, each) * (LEVEL_SCALE * math.log(10.0) / 10.0)
     with torch.no_grad():
-        knee.weight.fill_(KNEE_SHARPNESS)
-        knee.bias.copy_(-KNEE_SHARPNESS * levels)
+        knee.weight.zero_()
+        for unit in range(width):
+            knee.weight[unit, unit % sorts] = KNEE_SHARPNESS
+            knee.bias[unit] = -KNEE_SHARPNESS * levels[unit // sorts]
     nn.init.uniform_(curve.weight, 0.0, 2.0 / width)
     _zero_bias(curve)
 

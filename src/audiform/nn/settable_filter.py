@@ -1,4 +1,8 @@
-"""A causal filter of many taps whose shape is mixed by settings, carried from block to block."""
+"""A causal filter whose shape is mixed by settings, carried from block to block.
+
+Some hundred taps, and tails that fade exponentially: coupling capacitors and transformers turn
+the phase of low notes for longer than taps could reach.
+"""
 
 from __future__ import annotations
 
@@ -9,60 +13,119 @@ from torch import Tensor, nn
 
 from audiform.dsp.convolve import convolve
 from audiform.nn.causal_convolution import SHORT_BLOCK
-from audiform.nn.settled import SettledFilter
+from audiform.nn.envelope import smooth
+from audiform.nn.settled import SettledFilter, SettledSmoother
 
 #: Weights are taps divided by this: an optimiser that moves every weight by as much as the others'
 #: would otherwise drown a fitted filter in noise.
 TAP_UNIT = 0.03
 
+#: Times of the shortest and the longest tail.
+TAIL_SECONDS = (0.0015, 0.2)
+
 
 class SettableFilter(nn.Module):
     """``taps`` of the filter, plus ``shapes`` (as many as asked for), each times a setting.
 
-    Both in units of :data:`TAP_UNIT`.
+    Both in units of :data:`TAP_UNIT`; behind the taps stand the weights of the tails, each of
+    which has an impulse response of norm one, as a tap has.
     """
 
-    def __init__(self, num_taps: int, num_shapes: int) -> None:
+    tail_rates: Tensor
+    tail_units: Tensor
+
+    def __init__(
+        self, num_taps: int, num_shapes: int, *, num_tails: int = 0, sample_rate: int = 44100
+    ) -> None:
         super().__init__()
-        self.taps = nn.Parameter(torch.zeros(num_taps))
-        self.shapes = nn.Parameter(torch.randn(num_shapes, num_taps) / num_taps)
+        self.num_taps = num_taps
+        self.taps = nn.Parameter(torch.zeros(num_taps + num_tails))
+        self.shapes = nn.Parameter(torch.randn(num_shapes, num_taps + num_tails) / num_taps)
         with torch.no_grad():
             self.taps[0] = 1.0 / TAP_UNIT  # it starts as a wire
+        seconds = torch.logspace(*torch.tensor(TAIL_SECONDS).log10().tolist(), num_tails)
+        rates = 1.0 / (seconds.double() * sample_rate)
+        units = (-torch.expm1(-2 * rates)).sqrt() / -torch.expm1(-rates)
+        self.register_buffer("tail_rates", rates[None], persistent=False)
+        self.register_buffer("tail_units", units.float(), persistent=False)
 
     def neutral(self) -> Float[Tensor, " shape"]:
         """Return the settings that leave ``taps`` alone."""
         return torch.zeros(len(self.shapes))
 
+    def initial_state(self, batch_size: int) -> tuple[Tensor, ...]:
+        """Return the state before the first block, silence: the past, and tails if there are."""
+        past = self.taps.new_zeros(batch_size, 1, self.num_taps - 1)
+        tails = self.tails_at_rest(batch_size)
+        return (past, tails) if tails.shape[1] else (past,)
+
+    def tails_at_rest(self, batch_size: int) -> Float[Tensor, "batch tail"]:
+        """Return the tails of silence."""
+        count = self.tail_rates.shape[1]
+        return self.taps.new_zeros(batch_size, count, dtype=torch.float64)
+
+    def mixed(self, settings: Float[Tensor, "batch shape 1"]) -> Float[Tensor, "batch weights"]:
+        """Return the filters that the settings make: taps and weights of tails."""
+        return TAP_UNIT * (self.taps + settings[..., 0] @ self.shapes)
+
     def forward(
         self,
         x: Float[Tensor, "batch 1 time"],
         settings: Float[Tensor, "batch shape 1"],
-        past: Float[Tensor, "batch 1 past"],
-    ) -> tuple[Float[Tensor, "batch 1 time"], Float[Tensor, "batch 1 past"]]:
-        """Return the filtered block, and the past of the next one."""
-        length, count = x.shape[-1], len(self.taps)
-        taps = TAP_UNIT * (self.taps + settings[..., 0] @ self.shapes)
+        state: tuple[Tensor, ...],
+    ) -> tuple[Float[Tensor, "batch 1 time"], tuple[Tensor, ...]]:
+        """Return the filtered block, and the state for the next one."""
+        past, *tails = state
+        mixed = self.mixed(settings)
         known = torch.cat([past, x], dim=-1)
-        kept = known[..., length:]
+        kept = known[..., x.shape[-1] :]
+        filtered = self._tapped(known, mixed[:, : self.num_taps], x.shape[-1])
+        if not tails:
+            return filtered, (kept,)
+        faded, after = self.tails(x, tails[0])
+        weights = mixed[:, None, self.num_taps :]
+        return filtered + weights @ faded, (kept, after)
+
+    def tails(
+        self, x: Float[Tensor, "batch 1 time"], before: Float[Tensor, "batch tail"]
+    ) -> tuple[Float[Tensor, "batch tail time"], Float[Tensor, "batch tail"]]:
+        """Return what the tails give, and their state after ``x``."""
+        count = self.tail_rates.shape[1]
+        rates = self.tail_rates.expand(len(x), -1)
+        faded, after = smooth(x.expand(-1, count, -1), rates, before)
+        return faded.to(x.dtype) * self.tail_units[:, None], after
+
+    def _tapped(
+        self,
+        known: Float[Tensor, "batch 1 past_and_time"],
+        taps: Float[Tensor, "batch taps"],
+        length: int,
+    ) -> Float[Tensor, "batch 1 time"]:
+        count = self.num_taps
         if torch.compiler.is_compiling():
             # A graph for other runtimes: their Fourier transforms are off by 1e-5 and more.
             rows = known.transpose(0, 1)
             filtered = F.conv1d(rows, taps.flip(-1)[:, None], groups=len(known))
-            return filtered.transpose(0, 1), kept
+            return filtered.transpose(0, 1)
         if torch.is_grad_enabled() or length > SHORT_BLOCK:
-            return convolve(known, taps[:, None])[..., count - 1 :], kept
+            return convolve(known, taps[:, None])[..., count - 1 :]
         # A view (batch, time, tap): tap k stands k samples further on.
         windows = known.as_strided(
             (len(known), length, count), (known.stride(0), known.stride(2), known.stride(2))
         )
-        return (windows @ taps.flip(-1)[..., None]).transpose(1, 2), kept
+        return (windows @ taps.flip(-1)[..., None]).transpose(1, 2)
 
     def settled(self, settings: Float[Tensor, " shape"]) -> SettledFilter:
         """Return the filter that these settings mix."""
-        return SettledFilter(TAP_UNIT * (self.taps + settings @ self.shapes))
+        mixed = self.mixed(settings[None, :, None])[0]
+        return SettledFilter(
+            mixed[: self.num_taps],
+            tails=SettledSmoother(self.tail_rates[0]),
+            weights=mixed[self.num_taps :] * self.tail_units,
+        )
 
     @torch.no_grad()
-    def start(self, filters: Float[Tensor, "setting taps"]) -> None:
+    def start(self, filters: Float[Tensor, "setting weights"]) -> None:
         """Begin with the mean of ``filters``, and their principal differences as shapes."""
         filters = filters / TAP_UNIT
         mean = filters.mean(dim=0)
@@ -78,7 +141,7 @@ class SettableFilter(nn.Module):
 
     @torch.no_grad()
     def coefficients(
-        self, filters: Float[Tensor, "setting taps"]
+        self, filters: Float[Tensor, "setting weights"]
     ) -> Float[Tensor, "setting shape"]:
         """Return the settings that come closest to each of ``filters``."""
         if not len(self.shapes):

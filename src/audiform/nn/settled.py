@@ -50,6 +50,29 @@ class SettledFollowers:
         return envelope, peak[..., 0].T, slow[..., 0].T
 
 
+class SettledSmoother:
+    """:func:`~audiform.nn.envelope.smooth` at these ``rates``, of one signal for all bands."""
+
+    def __init__(self, rates: Float[Tensor, " band"]) -> None:
+        steps = torch.arange(1, STRETCH + 1, dtype=torch.float64, device=rates.device)
+        rates = rates.double()[:, None, None]
+        growth = (rates * steps).exp()
+        self.shrink, self.share = growth.reciprocal(), growth * -torch.expm1(-rates)
+
+    def __call__(
+        self, x: Float[Tensor, "1 batch time"], before: Float[Tensor, "batch band"]
+    ) -> tuple[Float[Tensor, "band batch time"], Float[Tensor, "batch band"]]:
+        """Return what is smoothed, and the next state."""
+        state, parts = before.T[..., None], []
+        for part in x.double().split(STRETCH, dim=-1):
+            length = part.shape[-1]
+            total = (part * self.share[..., :length]).cumsum(-1)
+            parts.append(total.add_(state).mul_(self.shrink[..., :length]))
+            state = parts[-1][..., -1:]
+        smoothed = torch.cat(parts, dim=-1) if len(parts) > 1 else parts[0]
+        return smoothed, state[..., 0].T
+
+
 class SettledGatedLayer:
     """A gated layer: ``matrix`` and ``bias`` of its convolution, whose gates come second.
 
@@ -92,28 +115,41 @@ class SettledGatedLayer:
 
 
 class SettledFilter:
-    """A causal filter of these ``taps``."""
+    """A causal filter of these ``taps``, and of tails that fade, each with a weight."""
 
-    def __init__(self, taps: Float[Tensor, " taps"]) -> None:
+    def __init__(
+        self,
+        taps: Float[Tensor, " taps"],
+        *,
+        tails: SettledSmoother,
+        weights: Float[Tensor, " tail"],
+    ) -> None:
         self.reversed = taps.flip(-1)
+        self.tails, self.weights = tails, weights.double()
 
     def __call__(
-        self, x: Float[Tensor, "1 batch time"], past: Float[Tensor, "batch 1 past"]
-    ) -> tuple[Tensor, Tensor]:
-        """Return the filtered block (1, batch, time), and the next past."""
+        self, x: Float[Tensor, "1 batch time"], state: tuple[Tensor, ...]
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Return the filtered block (1, batch, time), and the next state: the past, the tails."""
+        past, *before = state
         length, count = x.shape[-1], len(self.reversed)
         known = torch.cat([past.transpose(0, 1), x], dim=-1)
         # A view (batch, time, tap): tap k stands k samples further on.
         windows = known.as_strided((known.shape[1], length, count), (known.stride(1), 1, 1))
         filtered = (windows @ self.reversed[:, None])[None, ..., 0]
-        return filtered, known[..., length:].transpose(0, 1)
+        kept = known[..., length:].transpose(0, 1)
+        if not before:
+            return filtered, (kept,)
+        faded, after = self.tails(x, before[0])
+        added = (self.weights @ faded.view(len(faded), -1)).to(x.dtype)
+        return filtered.add_(added.view(x.shape)), (kept, after)
 
 
 class SettledGain:
-    """A gain stage: the level through ``knee`` and ``curve``, followers, and what mixes them.
+    """A gain stage: levels through ``knee`` and ``curve``, followers, and what mixes them.
 
-    Each pair is a weight (out, in) and a bias (out); the level is the logarithm of
-    x^2 + ``floor``. Gains are within ``least_nepers`` and ``most_nepers``.
+    Each pair is a weight (out, in) and a bias (out); levels are the logarithms of
+    x^2 + ``floor``, and of ``averages`` of x^2 + ``floor``. Gains are within ``least_nepers`` and ``most_nepers``.
     """
 
     def __init__(
@@ -122,6 +158,7 @@ class SettledGain:
         knee: tuple[Tensor, Tensor],
         curve: tuple[Tensor, Tensor],
         followers: SettledFollowers,
+        averages: SettledSmoother | None,
         mix: tuple[Tensor, Tensor],
         bend: tuple[Tensor, Tensor],
         mix_bent: tuple[Tensor, Tensor],
@@ -132,18 +169,23 @@ class SettledGain:
         self.knee, self.curve, self.bend = ((w, b[:, None]) for w, b in (knee, curve, bend))
         self.mix, self.mix_bent = mix[0], mix_bent[0]
         self.makeup = (mix[1] + mix_bent[1])[:, None]
-        self.followers = followers
-        self.floor = knee[0].new_tensor(floor)
+        self.followers, self.averages = followers, averages
+        self.floor = floor
         self.least, self.most = least_nepers, most_nepers
 
     def __call__(
         self,
         x: Float[Tensor, "1 batch time"],
-        followed: Float[Tensor, "batch band"],
-        smoothed: Float[Tensor, "batch band"],
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return the gain (1, batch, time), the envelopes (band, batch, time), next states."""
-        level = torch.addcmul(self.floor, x, x).log_().view(1, -1)
+        state: tuple[Tensor, ...],
+    ) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+        """Return the gain (1, batch, time), the envelopes (band, batch, time), the next state."""
+        *averages, followed, smoothed = state
+        squares = x.square()
+        if self.averages is not None:
+            averaged, after = self.averages(squares, averages[0])
+            squares = torch.cat([squares, averaged.clamp_(min=0.0).to(x.dtype)])
+            averages = [after]
+        level = squares.add_(self.floor).log_().view(len(squares), -1)
         hidden = F.silu(torch.addmm(self.knee[1], self.knee[0], level), inplace=True)
         drive = torch.addmm(self.curve[1], self.curve[0], hidden)
         envelope, followed, smoothed = self.followers(
@@ -154,4 +196,4 @@ class SettledGain:
         bent = F.silu(torch.addmm(self.bend[1], self.bend[0], flat), inplace=True)
         nepers = torch.addmm(torch.addmm(self.makeup, self.mix, flat), self.mix_bent, bent)
         gain = nepers.clamp_(self.least, self.most).exp_()
-        return gain.view(x.shape), envelope, followed, smoothed
+        return gain.view(x.shape), envelope, (*averages, followed, smoothed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
+from typing import Any, cast
 
 import torch
 from pydantic import (
@@ -38,6 +38,7 @@ from audiform.protocols import EffectModel
 from audiform.recipes.settings import with_settings
 from audiform.training.config import TrainingConfig
 from audiform.training.effect import EffectLossConfig, EffectObjective, EffectValidator
+from audiform.training.effect_start import GainAndFilter, Material, fit_start
 from audiform.training.folder import require_free
 from audiform.training.loop import OnProgress, Task, Trained, train
 from audiform.training.result import write_trained
@@ -51,7 +52,12 @@ DEFAULT_ARCHITECTURE = "gain-tcn"
 
 #: What differs from the default settings, by architecture.
 OWN_SETTINGS: dict[str, dict[str, Any]] = {
-    "gain-tcn": {"training.learning_rate": 3e-3},
+    "gain-tcn": {
+        "training.learning_rate": 3e-3,
+        "network.filter_tails": 8,
+        "network.filter_shapes": 12,
+        "network.num_averages": 2,
+    },
 }
 
 #: What a run calls the weights that it begins with.
@@ -184,25 +190,6 @@ def effect_tiny() -> EffectRun:
     )
 
 
-@runtime_checkable
-class FitsStart(Protocol):
-    """A network that can begin with what least squares say of recordings."""
-
-    def fit_start(
-        self, dry: Sequence[Tensor], wet: Sequence[Tensor], knobs: Sequence[Tensor]
-    ) -> None:
-        """Set weights by (1, time) pieces of inputs and targets, and each one's knobs."""
-        ...
-
-
-class Material(NamedTuple):
-    """Pieces (1, time) of inputs and targets, and each one's knobs, in the network's range."""
-
-    dry: list[Tensor]
-    wet: list[Tensor]
-    knobs: list[Tensor]
-
-
 class EffectRecipe:
     """A recipe (:class:`audiform.recipes.Recipe`) from a function that returns its settings."""
 
@@ -262,8 +249,8 @@ def run(
     network = _network(recipe, recordings, material)
     effect = cast(EffectModel, network)
     spec = effect.spec
-    if recipe.fit_start and isinstance(network, FitsStart):
-        network.fit_start(material.dry, material.wet, material.knobs)
+    if recipe.fit_start and isinstance(network, GainAndFilter):
+        fit_start(network, material, seed=recipe.training.seed)
     fitted = {name: value.clone() for name, value in network.state_dict().items()}
     segment = round(settings.segment_seconds * spec.sample_rate)
     examples = RecordedExamples(
