@@ -51,6 +51,19 @@ def test_blocks_are_one_pass(size) -> None:
     torch.testing.assert_close(streamed, whole[..., : streamed.shape[-1]], atol=SAME, rtol=0)
 
 
+@pytest.mark.parametrize("size", [1, 100, 700])
+def test_with_knobs_that_stand_still_it_is_the_same(size) -> None:
+    network, dry = build(), noise(1400, batch=2)
+    settled, state, other = network.settled(KNOBS[0]), *2 * [network.initial_state(2)]
+    with torch.inference_mode():
+        for block in dry.split(size, dim=-1)[:40]:
+            wet, state = network.step(block, KNOBS[:1].expand(2, -1), state)
+            found, other = settled(block, other)
+            torch.testing.assert_close(found, wet, atol=SAME, rtol=0)
+    for mine, theirs in zip(other, state, strict=True):
+        torch.testing.assert_close(mine, theirs, atol=SAME, rtol=0)
+
+
 def test_training_hears_what_a_pass_hears() -> None:
     network = build()
     spec = network.spec
@@ -100,7 +113,7 @@ def compressed(dry: torch.Tensor, *, threshold_db: float) -> torch.Tensor:
         now = 10 * math.log10(sample * sample + 1e-9)
         keep = rise if now > level else fall
         level = keep * level + (1 - keep) * now
-        gains.append(-0.75 * max(0.0, level - threshold_db))
+        gains.append(-0.5 * max(0.0, level - threshold_db))
     ridden = (dry[0].double() * 10 ** (torch.tensor(gains, dtype=torch.double) / 20)).tolist()
     slow, last, out = 0.0, 0.0, []
     for sample in ridden:
@@ -111,12 +124,12 @@ def compressed(dry: torch.Tensor, *, threshold_db: float) -> torch.Tensor:
 
 
 def music(seed: int) -> torch.Tensor:
-    """Return low and high notes of changing loudness, 3 s."""
+    """Return low and high notes of changing loudness, 4 s."""
     generator = torch.Generator().manual_seed(seed)
-    time = torch.arange(3 * RATE) / RATE
-    loud = torch.rand(12, generator=generator).repeat_interleave(RATE // 4)
+    time = torch.arange(4 * RATE) / RATE
+    loud = 0.1 + 0.9 * torch.rand(32, generator=generator).repeat_interleave(RATE // 8)
     notes = torch.sin(2 * math.pi * 55 * time) + torch.sin(2 * math.pi * (400 + 90 * seed) * time)
-    return (loud.square() * (notes + 0.3 * torch.randn(len(time), generator=generator)))[None] / 3
+    return (loud * (notes + 0.3 * torch.randn(len(time), generator=generator)))[None] / 3
 
 
 def esr(estimate: torch.Tensor, wet: torch.Tensor) -> float:
@@ -136,7 +149,7 @@ def test_the_start_is_better_than_a_filter_on_every_setting_it_saw() -> None:
     config = GainTCNConfig(
         knobs=(THRESHOLD,), sample_rate=RATE, filter_tails=8, num_averages=2, filter_taps=64
     )
-    network, held_from = GainTCN(config).eval(), 2 * RATE
+    network, held_from = GainTCN(config).eval(), 3 * RATE
     positions = [torch.tensor([place]) for place in (-0.5, -0.2, 0.1)]
     dry = [music(seed) for seed in range(3)]
     wet = [
@@ -144,20 +157,20 @@ def test_the_start_is_better_than_a_filter_on_every_setting_it_saw() -> None:
         for sound, place in zip(dry, positions, strict=True)
     ]
     cut = [[sound[:, :held_from] for sound in side] for side in (dry, wet)]
-    fit_start(network, Material(*cut, positions))
+    fit_start(network, Material(*cut, positions), steps=80)
     for sound, target, place in zip(dry, wet, positions, strict=True):
         with torch.inference_mode():
             made = network(sound[None], place[None])[0]
         found = esr(made[:, held_from:], target[:, held_from:])
         floor = filter_alone(sound, target, held_from)
-        assert found < 0.5 * floor
+        assert found < 0.7 * floor
 
 
 def test_what_is_no_gain_begins_with_a_filter_and_no_gain() -> None:
     torch.manual_seed(0)
     network = GainTCN(ALL.model_copy(update={"knobs": ()})).eval()
     dry = noise(2 * RATE)[0]
-    fit_start(network, Material([dry], [0.5 * dry], [torch.zeros(0)]))
+    fit_start(network, Material([dry], [0.5 * dry], [torch.zeros(0)]), steps=3)
     with torch.inference_mode():
         wet = network(dry[None], torch.zeros(1, 0))[0]
         assert torch.equal(network._ride(dry[None], torch.zeros(1, 0))[0], dry)

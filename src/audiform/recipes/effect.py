@@ -119,7 +119,8 @@ class EffectRun(BaseModel):
 
     ``architecture`` names an effect of ``MODELS``, ``network`` is its configuration without
     knobs and sample rate, which the recordings give. ``fit_start``: the network begins with
-    what least squares say of the recordings, where it can.
+    what least squares say of the recordings, where it can; ``fit_steps`` are spent on its gain in
+    each of two turns.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -130,6 +131,7 @@ class EffectRun(BaseModel):
     data: EffectData = EffectData()
     loss: EffectLossConfig = EffectLossConfig()
     fit_start: bool = True
+    fit_steps: NonNegativeInt = 200
 
     @model_validator(mode="after")
     def _fits_together(self) -> EffectRun:
@@ -181,6 +183,7 @@ def effect_tiny() -> EffectRun:
             "network.hidden_channels": 4,
             "network.dilations": (1, 8),
             "network.look_back_seconds": 0.05,
+            "fit_steps": 2,
             "training.max_seconds": None,
             "training.max_steps": 4,
             "training.batch_size": 2,
@@ -250,7 +253,7 @@ def run(
     effect = cast(EffectModel, network)
     spec = effect.spec
     if recipe.fit_start and isinstance(network, GainAndFilter):
-        fit_start(network, material, seed=recipe.training.seed)
+        fit_start(network, material, steps=recipe.fit_steps, seed=recipe.training.seed)
     fitted = {name: value.clone() for name, value in network.state_dict().items()}
     segment = round(settings.segment_seconds * spec.sample_rate)
     examples = RecordedExamples(

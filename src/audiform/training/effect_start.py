@@ -29,8 +29,8 @@ PIECE_SAMPLES, HEARD_SAMPLES = 2**18, 2**17
 #: Pieces of a step of the gain's regression.
 STEP_PIECES = 16
 
-#: Steps of the gain's regression in a turn, and the rate that falls to nothing.
-STEPS, RATE, WARMUP_STEPS = 120, 1e-2, 10
+#: Rate of the gain's regression, which rises over the first steps of a turn and falls to nothing.
+RATE, WARMUP_STEPS = 1e-2, 10
 
 #: What is added to the share of the error that a setting's filter left, by which its error counts.
 LEAST_LEFT = 0.005
@@ -91,18 +91,18 @@ class _Hops(NamedTuple):
     weight: Tensor
 
 
-def fit_start(network: nn.Module, material: Material, *, seed: int = 0) -> float:
+def fit_start(network: nn.Module, material: Material, *, steps: int, seed: int = 0) -> float:
     """Begin with the gain and the filter; return the share of the error left, a mean over pieces.
 
-    ``network`` is a :class:`GainAndFilter`.
+    ``network`` is a :class:`GainAndFilter`; ``steps`` are those of the gain in each turn.
     """
     assert isinstance(network, GainAndFilter)
     generator = torch.Generator().manual_seed(seed)
     left = network.fit_filter(*material)
     best, kept = float(left.mean()), _copy(network)
     needed = WORTH
-    for hop in HOP_SAMPLES:
-        _fit_gain(network, _hops(network, material, left, hop), hop, generator)
+    for hop in HOP_SAMPLES if steps else ():
+        _fit_gain(network, _hops(network, material, left, hop), hop, steps, generator)
         left = network.fit_filter(*material)
         if float(left.mean()) <= needed * best:
             best, kept, needed = float(left.mean()), _copy(network), 1.0
@@ -111,12 +111,16 @@ def fit_start(network: nn.Module, material: Material, *, seed: int = 0) -> float
 
 
 def _fit_gain(
-    network: GainAndFilter, hops: _Hops, hop_samples: int, generator: torch.Generator
+    network: GainAndFilter,
+    hops: _Hops,
+    hop_samples: int,
+    steps: int,
+    generator: torch.Generator,
 ) -> None:
     """Learn the gain of hops, Adam over pieces at random."""
     optimizer = torch.optim.Adam(network.gain_parameters(), lr=RATE)
-    for step in range(STEPS):
-        falling = 0.5 * (1 + math.cos(math.pi * step / STEPS))
+    for step in range(steps):
+        falling = 0.5 * (1 + math.cos(math.pi * step / steps))
         optimizer.param_groups[0]["lr"] = RATE * falling * min(1.0, (step + 1) / WARMUP_STEPS)
         rows = torch.randperm(len(hops.wet), generator=generator)[:STEP_PIECES]
         loss = _error(network, _Hops(*(part[rows] for part in hops)), hop_samples)
