@@ -30,24 +30,22 @@ from audiform.data.effect_recordings import (
     RecordedExamples,
     Recordings,
     ScoredPart,
-    TakeReader,
     read_recordings,
 )
 from audiform.effects import find_effect
 from audiform.evaluation.effect_scores import MODEL, mean_scores, score_takes
-from audiform.knob import settings_to_network
 from audiform.models import MODELS
 from audiform.models.effect_tcn import EffectTCNConfig
 from audiform.models.nam_wavenet import NamWaveNetConfig
-from audiform.recipes.effect import effect_run
+from audiform.recipes.effect import effect_run, fitted_material
 from audiform.training.effect import EffectLossConfig, EffectObjective
-from audiform.training.effect_start import GainAndFilter, Material, fit_start
+from audiform.training.effect_start import GainAndFilter, fit_start
 
-#: Seconds of an excerpt of a rendered set, and of each setting that a start is fitted to.
-EXCERPT_SECONDS, FITTED_SECONDS = 5.0, 20.0
+#: Seconds of an excerpt of a rendered set.
+EXCERPT_SECONDS = 5.0
 
-#: Steps of the gain in each turn of that start.
-FIT_STEPS = 200
+#: Steps of the gain in each turn of a first fit.
+FIT_STEPS = 100
 
 
 @dataclass(frozen=True)
@@ -125,18 +123,7 @@ def build(peer: Peer, recordings: Recordings) -> Any:
     given = {"knobs": recordings.knobs, "sample_rate": recordings.sample_rate}
     network = entry.network(entry.config(**peer.options, **given))
     if isinstance(network, GainAndFilter):
-        reader, takes = TakeReader(), recordings.of("train")
-        spans = [
-            (take, start, min(stop, start + round(FITTED_SECONDS * recordings.sample_rate)))
-            for take in takes
-            for start, stop in take.spans[:1]
-        ]
-        material = Material(
-            [reader.dry(*span) for span in spans],
-            [reader.wet(*span) for span in spans],
-            [settings_to_network(recordings.knobs, take.settings) for take, _, _ in spans],
-        )
-        fit_start(network, material, steps=FIT_STEPS)
+        fit_start(network, fitted_material(recordings), steps=FIT_STEPS)
     return network
 
 

@@ -149,7 +149,8 @@ class SettledGain:
     """A gain stage: levels through ``knee`` and ``curve``, followers, and what mixes them.
 
     Each pair is a weight (out, in) and a bias (out); levels are the logarithms of
-    x^2 + ``floor``, and of ``averages`` of x^2 + ``floor``. Gains are within ``least_nepers`` and ``most_nepers``.
+    x^2 + ``floor``, and of ``averages`` of x^2 + ``floor``. Gains are within ``least_nepers`` and
+    ``most_nepers``.
     """
 
     def __init__(

@@ -63,8 +63,9 @@ OWN_SETTINGS: dict[str, dict[str, Any]] = {
 #: What a run calls the weights that it begins with.
 FITTED = "start"
 
-#: The first fit sees at most so much sound of each setting.
-FITTED_SECONDS = 20.0
+#: The first fit sees at most so much sound of each setting, and of all together unless they are so
+#: many that each would be left with less than the last.
+FITTED_SECONDS, ALL_FITTED_SECONDS, LEAST_FITTED_SECONDS = 20.0, 120.0, 2.0
 
 #: What the data decides of a network.
 FROM_DATA = {"knobs", "sample_rate", "look_ahead_samples"}
@@ -248,7 +249,7 @@ def run(
     )
     if on_read is not None:
         on_read(recordings)
-    material = _material(recordings)
+    material = fitted_material(recordings)
     network = _network(recipe, recordings, material)
     effect = cast(EffectModel, network)
     spec = effect.spec
@@ -333,10 +334,12 @@ def look_ahead(material: Material) -> int:
     return min(a for a in errors if errors[a] <= LOOK_AHEAD_SLACK * min(errors.values()) + 1e-9)
 
 
-def _material(recordings: Recordings) -> Material:
+def fitted_material(recordings: Recordings) -> Material:
     """Return the beginning of each setting's training material."""
     reader = TakeReader()
-    budget = round(FITTED_SECONDS * recordings.sample_rate)
+    count = len({tuple(take.settings.values()) for take in recordings.of("train")})
+    seconds = max(LEAST_FITTED_SECONDS, min(FITTED_SECONDS, ALL_FITTED_SECONDS / count))
+    budget = round(seconds * recordings.sample_rate)
     seen: dict[tuple[float, ...], int] = {}
     material = Material([], [], [])
     for take in recordings.of("train"):

@@ -35,6 +35,9 @@ RATE, WARMUP_STEPS = 1e-2, 10
 #: What is added to the share of the error that a setting's filter left, by which its error counts.
 LEAST_LEFT = 0.005
 
+#: Where a filter leaves no more of the sound than this, no gain is looked for.
+NOTHING_LEFT = 1e-4
+
 #: A gain is kept that leaves at most so much of the error that the filter alone left.
 WORTH = 0.85
 
@@ -101,7 +104,7 @@ def fit_start(network: nn.Module, material: Material, *, steps: int, seed: int =
     left = network.fit_filter(*material)
     best, kept = float(left.mean()), _copy(network)
     needed = WORTH
-    for hop in HOP_SAMPLES if steps else ():
+    for hop in HOP_SAMPLES if steps and best > NOTHING_LEFT else ():
         _fit_gain(network, _hops(network, material, left, hop), hop, steps, generator)
         left = network.fit_filter(*material)
         if float(left.mean()) <= needed * best:
