@@ -483,11 +483,15 @@ class GainTCN(StreamedEffect):
         part of its cost. It begins at rest at the level of the first hop.
         """
         settings = self._settings(knobs)[0]
-        sides = [side[:, None] for side in (highest, mean)]
+        sides = highest[:, None], mean[:, None]
         first = [side[..., :1].expand(-1, -1, REST_HOPS) for side in sides]
         rest = self.gain.at_rest(len(highest))
-        *_, state = self.gain.of_squares(*first, settings, rest, hop_samples=self._minute)
-        gain, *_ = self.gain.of_squares(*sides, settings, state, hop_samples=hop_samples)
+        *_, state = self.gain.of_squares(
+            first[0], first[1], settings, rest, hop_samples=self._minute
+        )
+        gain, *_ = self.gain.of_squares(
+            sides[0], sides[1], settings, state, hop_samples=hop_samples
+        )
         return gain[:, 0]
 
     @property

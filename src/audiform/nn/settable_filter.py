@@ -6,6 +6,8 @@ the phase of low notes for longer than taps could reach.
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -43,7 +45,8 @@ class SettableFilter(nn.Module):
         self.shapes = nn.Parameter(torch.randn(num_shapes, num_taps + num_tails) / num_taps)
         with torch.no_grad():
             self.taps[0] = 1.0 / TAP_UNIT  # it starts as a wire
-        seconds = torch.logspace(*torch.tensor(TAIL_SECONDS).log10().tolist(), num_tails)
+        first, last = (math.log10(seconds) for seconds in TAIL_SECONDS)
+        seconds = torch.logspace(first, last, num_tails)
         rates = 1.0 / (seconds.double() * sample_rate)
         units = (-torch.expm1(-2 * rates)).sqrt() / -torch.expm1(-rates)
         self.register_buffer("tail_rates", rates[None], persistent=False)
