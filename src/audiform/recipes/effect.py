@@ -254,7 +254,9 @@ def run(
     effect = cast(EffectModel, network)
     spec = effect.spec
     if recipe.fit_start and isinstance(network, GainAndFilter):
-        fit_start(network, material, steps=recipe.fit_steps, seed=recipe.training.seed)
+        fit_start(
+            cast(nn.Module, network), material, steps=recipe.fit_steps, seed=recipe.training.seed
+        )
     fitted = {name: value.clone() for name, value in network.state_dict().items()}
     segment = round(settings.segment_seconds * spec.sample_rate)
     examples = RecordedExamples(
