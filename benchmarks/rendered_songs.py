@@ -42,7 +42,8 @@ def compared(by_arm: dict[str, list[Scores]]) -> dict[str, str | float]:
     for stem in without[0]:
         before = [scores[stem] for scores in without]
         after = [scores[stem] for scores in with_them]
-        apart = min(after) > max(before) or max(after) < min(before)
+        several = len(before) > 1 and len(after) > 1
+        apart = several and (min(after) > max(before) or max(after) < min(before))
         gain = statistics.fmean(after) - statistics.fmean(before)
         rows[f"gain of {stem}, dB"] = f"{gain:+.2f}" + (" (ranges apart)" if apart else "")
     return rows
