@@ -27,6 +27,10 @@ SAME = 1e-5
 BLOCKS = 5
 
 
+#: Effects whose step is a graph: what moves hits is none.
+GRAPHS = [name for name in EFFECTS if name != "grid-aligner"]
+
+
 def knobs_at(number: int) -> dict[str, float]:
     return {"threshold_db": -6.0 * number, "release_ms": 3.0 * 3.0**number}
 
@@ -77,7 +81,7 @@ def largest_difference(found: list[np.ndarray], network, about: dict) -> float:
     "name",
     [
         pytest.param(name, marks=pytest.mark.slow) if name == "signaltrain-attention" else name
-        for name in EFFECTS
+        for name in GRAPHS
     ],
 )
 def test_onnx_gives_what_steps_give(name, tmp_path) -> None:
@@ -101,7 +105,7 @@ def test_onnx_gives_what_steps_give(name, tmp_path) -> None:
     "name",
     [
         name if name in ("effect-rnn", "gain-tcn") else pytest.param(name, marks=pytest.mark.slow)
-        for name in EFFECTS
+        for name in GRAPHS
     ],
 )
 def test_torch_programs_give_what_steps_give(name, tmp_path) -> None:
@@ -150,6 +154,14 @@ def test_blocks_that_do_not_fit_are_refused(tmp_path) -> None:
     _, checkpoint = make_effect("signaltrain", TINY["signaltrain"], tmp_path)
     with pytest.raises(ConfigError, match="multiples of 64; choose 128"):
         export_effect(checkpoint, tmp_path / "effect.onnx", to="onnx", block_samples=100)
+
+
+@pytest.mark.parametrize("to", ["onnx", "torch"])
+def test_what_moves_hits_is_no_graph(to, tmp_path) -> None:
+    _, checkpoint = make_effect("grid-aligner", TINY["grid-aligner"], tmp_path)
+    with pytest.raises(ConfigError, match="'grid-aligner' cuts and moves"):
+        export_effect(checkpoint, tmp_path / "effect.graph", to=to)
+    assert not (tmp_path / "effect.graph").exists()
 
 
 def test_a_separator_has_no_step(tmp_path) -> None:

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from audiform.checkpoints.file import Checkpoint, build_model, write_aside
 from audiform.errors import ConfigError
 from audiform.nn.learned_stft import LearnedSTFT
-from audiform.protocols import EffectSpec
+from audiform.protocols import EffectSpec, FollowsBeats
 
 #: The name of what a file says about its graph.
 METADATA_KEY = "audiform"
@@ -144,7 +144,13 @@ def _graph(checkpoint: Checkpoint, block_samples: int | None) -> StepGraph:
             f"{checkpoint.architecture!r} is a separator, and only effects have a step; give the "
             "checkpoint of an effect"
         )
-    graph = StepGraph(build_model(checkpoint), block_samples=block_samples).eval()
+    network = build_model(checkpoint)
+    if isinstance(network, FollowsBeats):
+        raise ConfigError(
+            f"{checkpoint.architecture!r} cuts and moves what it hears, which no graph of fixed "
+            "shape does; play it with `audiform effect apply`"
+        )
+    graph = StepGraph(network, block_samples=block_samples).eval()
     return graph.requires_grad_(False)
 
 
