@@ -271,3 +271,30 @@ def test_an_interrupted_run_leaves_only_whole_files(folder, checkpoint, blow) ->
     run(".", "-n", checkpoint, "--skip-existing")
     assert len(list(folder.glob("separated/tiny/*/*.wav"))) == 16
     assert not list(folder.rglob("*.part"))
+
+
+def test_devices_side_by_side_share_the_files(checkpoint, folder) -> None:
+    for number in range(3):
+        song(folder / f"song{number}.wav", seconds=1.0 + number / 4)
+    (folder / "broken.wav").write_bytes(b"RIFF")
+    songs = sorted(folder.glob("*.wav"))
+    run("-n", checkpoint, "-d", "cpu", "--backend", "torch", "-o", "one", *songs, code=1)
+    arguments = ("-n", checkpoint, "-d", "cpu,cpu", "--backend", "torch", "--report", "lines.jsonl")
+    both = run(*arguments, "-o", "both", *songs, code=1)
+    assert "on cpu, cpu, side by side" in both.output
+    lines = [json.loads(line) for line in Path("lines.jsonl").read_text().splitlines()]
+    assert sorted(Path(line["input"]).name for line in lines if line["status"] == "done") == [
+        *("song0.wav", "song1.wav", "song2.wav")
+    ]
+    written = sorted(Path("one").rglob("*.wav"))
+    assert len(written) == 3 * len(SOURCES)
+    for path in written:
+        assert path.read_bytes() == (Path("both") / path.relative_to("one")).read_bytes()
+    again = run(*arguments, "-o", "both", "--skip-existing", *songs, code=1)
+    assert again.output.count("skipped, its stems are there") == 3
+
+
+def test_each_of_several_devices_must_be_there(checkpoint, folder) -> None:
+    path = song(folder / "song.wav")
+    result = run("-n", checkpoint, "-d", "cpu,cuda:77", path, code=2)
+    assert "cuda:77" in result.output and not Path("separated").exists()

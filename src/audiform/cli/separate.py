@@ -182,7 +182,8 @@ def separate(
         str,
         _in(_ENGINE, "-d", "--device",
             help="auto, cpu, cuda, cuda:1 or mps. Default: the fastest present; one that is named "
-            "and absent is an error."),
+            "and absent is an error. Several, as 'cuda:0,cuda:1': a process for each, and files "
+            "go to whichever is free."),
     ] = "auto",
     backend: Annotated[
         BackendName | None,
@@ -288,7 +289,6 @@ def separate(
         from audiform.cli.allocator import keep_freed_memory
 
         keep_freed_memory()
-        from audiform.inference.separator import Separator
         from audiform.io import expand_inputs
 
         model = name or ("htdemucs" if compat else "default")
@@ -305,8 +305,9 @@ def separate(
                 display.unusable(failure)
             failed = len(unusable)
             if files:
-                separator = Separator(
-                    model, device=device, segment_seconds=segment, split=not no_split,
+                devices = [text.strip() for text in device.split(",")]
+                arguments: dict[str, Any] = dict(
+                    model=model, segment_seconds=segment, split=not no_split,
                     overlap=overlap, shifts=_shifts(shifts, compat), seed=seed,
                     batch_size=batch_size,
                     num_workers=max(1, jobs),
@@ -315,15 +316,12 @@ def separate(
                     quality=quality.value if quality else None if compat else "balanced",
                     max_memory_mb=max_memory,
                     repo=repo, offline=offline,
-                    restore_offset=compat is not None, on_download=display.on_download,
+                    restore_offset=compat is not None,
                 )  # fmt: skip
-                if keep_vocal_free:
-                    separator.keep_vocal_free()
-                separator.load(options.selection(separator.sources).needed_sources)
-                display.model(separator)
                 failed += _run(
-                    separator, files, options, out=out, template=filename,
-                    skip_existing=skip_existing, report=report, display=display,
+                    devices, arguments, keep_vocal_free, files, options, out=out,
+                    template=filename, skip_existing=skip_existing, report=report,
+                    display=display,
                 )  # fmt: skip
             display.summary(failed)
         if failed:
@@ -331,7 +329,9 @@ def separate(
 
 
 def _run(
-    separator: Separator,
+    devices: list[str],
+    arguments: dict[str, Any],
+    keep_vocal_free: bool,
     files: list[Any],
     options: OutputOptions,
     *,
@@ -341,8 +341,14 @@ def _run(
     report: Path | None,
     display: _Display,
 ) -> int:
+    from audiform.cli.allocator import keep_freed_memory
     from audiform.inference.batch import Report, plan_jobs, run_jobs
+    from audiform.inference.device import choose_device
+    from audiform.inference.several_devices import SeparatorSettings, run_jobs_on
 
+    settings = SeparatorSettings(arguments, keep_vocal_free=keep_vocal_free)
+    chosen = [choose_device(name) for name in devices]
+    separator = settings.build(devices[0], on_download=display.on_download)
     jobs = plan_jobs(
         files,
         options.selection(separator.sources).names,
@@ -350,12 +356,21 @@ def _run(
         extension=options.extension,
         template=template,
     )
+    if len(chosen) == 1:
+        separator.load(options.selection(separator.sources).needed_sources)
+        results = run_jobs(
+            separator, jobs, options, skip_existing=skip_existing, on_start=display.start
+        )
+    else:
+        results = run_jobs_on(
+            devices, settings, jobs, options,
+            skip_existing=skip_existing, on_begin=keep_freed_memory,
+        )  # fmt: skip
+    display.model(separator, devices=[str(one.device) for one in chosen])
     lines = Report(report) if report is not None else None
     failed = 0
     try:
-        for result in run_jobs(
-            separator, jobs, options, skip_existing=skip_existing, on_start=display.start
-        ):
+        for result in results:
             failed += result.status == "failed"
             display.result(result)
             if lines is not None:
@@ -479,12 +494,15 @@ class _Display:
             self._one = self._progress.add_task("downloading the model", total=total)
         self._progress.update(self._one, completed=done, total=total)
 
-    def model(self, separator: Separator) -> None:
+    def model(self, separator: Separator, *, devices: list[str]) -> None:
         """Say which model runs where, and why there."""
         self._end_bar()
         if self._json:
             return
         members = f" ({separator.num_members} networks)" if separator.num_members > 1 else ""
+        if len(devices) > 1:
+            self._console.print(f"{separator.name}{members} on {', '.join(devices)}, side by side")
+            return
         device = separator.device
         self._console.print(f"{separator.name}{members} on {device.device} ({device.reason})")
         for chosen in dict.fromkeys(map(str, separator.backends)):
