@@ -50,14 +50,19 @@ def main() -> None:
             separated = separator.separate(mixture)
             found[name] = torch.stack([separated[source].samples for source in separated])
             rows[f"{folder.name}, {name}: processor seconds"] = time.process_time() - started
-            rows[f"{folder.name}, {name}: mean SDR, dB"] = float(
-                sdr(estimate=found[name], reference=stems).mean()
-            )
+            scores = sdr(estimate=found[name], reference=stems)[_sounding(stems)]
+            rows[f"{folder.name}, {name}: mean SDR, dB"] = float(scores.mean())
             if name != "reference":
                 rows[f"{folder.name}, {name}: signal to error, dB"] = signal_to_error_db(
                     reference=found["reference"], estimate=found[name]
                 )
     report(f"precision, {options.model}", rows, options.json)
+
+
+def _sounding(stems: torch.Tensor) -> torch.Tensor:
+    """Tell which stems are within 40 dB of the loudest: the score of silence says nothing."""
+    power = stems.square().mean(dim=(1, 2))
+    return power > 1e-4 * power.max()
 
 
 def _stems(folder: Path, sources: tuple[str, ...], options) -> torch.Tensor:
