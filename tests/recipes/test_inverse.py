@@ -129,3 +129,9 @@ def test_a_click_track_moves_hits_from_the_command_line(sounds, tmp_path) -> Non
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["knobs"]["strength"] == 0.5
     assert soundfile.info(tmp_path / "out.wav").frames == 9000
+
+
+def test_a_run_that_begins_fresh_goes_on_from_nothing(tmp_path) -> None:
+    with pytest.raises(ConfigError, match="begins with fresh weights; leave --from out"):
+        RECIPES["inverse-denoise-tiny"](tmp_path, tmp_path / "run", start="default")
+    assert not (tmp_path / "run").exists()

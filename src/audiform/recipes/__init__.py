@@ -40,7 +40,6 @@ from audiform.recipes.htdemucs import (
     htdemucs_tiny,
 )
 from audiform.recipes.inverse import (
-    InverseRecipe,
     inverse_denoise,
     inverse_denoise_tiny,
     inverse_dereverb,
@@ -130,15 +129,13 @@ EFFECT_RECIPES: dict[str, EffectRecipe] = {
 }
 
 #: Name -> training run of an effect that undoes something, on any folder of sounds.
-INVERSE_RECIPES: dict[str, InverseRecipe] = {
-    "inverse-align": InverseRecipe("inverse-align", inverse_align, run_alignment),
-    "inverse-align-tiny": InverseRecipe("inverse-align-tiny", inverse_align_tiny, run_alignment),
-    "inverse-denoise": InverseRecipe("inverse-denoise", inverse_denoise, run_inverse),
-    "inverse-denoise-tiny": InverseRecipe(
-        "inverse-denoise-tiny", inverse_denoise_tiny, run_inverse
-    ),
-    "inverse-dereverb": InverseRecipe("inverse-dereverb", inverse_dereverb, run_inverse),
-    "inverse-dereverb-tiny": InverseRecipe(
+INVERSE_RECIPES: dict[str, NamedRecipe[Any]] = {
+    "inverse-align": NamedRecipe("inverse-align", inverse_align, run_alignment),
+    "inverse-align-tiny": NamedRecipe("inverse-align-tiny", inverse_align_tiny, run_alignment),
+    "inverse-denoise": NamedRecipe("inverse-denoise", inverse_denoise, run_inverse),
+    "inverse-denoise-tiny": NamedRecipe("inverse-denoise-tiny", inverse_denoise_tiny, run_inverse),
+    "inverse-dereverb": NamedRecipe("inverse-dereverb", inverse_dereverb, run_inverse),
+    "inverse-dereverb-tiny": NamedRecipe(
         "inverse-dereverb-tiny", inverse_dereverb_tiny, run_inverse
     ),
 }

@@ -5,7 +5,7 @@ The damage is made while the run asks for it, so that input and target are both 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +20,7 @@ from audiform.data.folder_sounds import EitherSource, FolderSounds
 from audiform.data.inverse_tasks import Denoise, Dereverberate
 from audiform.data.music import read_music
 from audiform.data.track import Track
-from audiform.errors import ConfigError, DataError
+from audiform.errors import DataError
 from audiform.models.frame_restorer import FrameRestorer, FrameRestorerConfig
 from audiform.recipes.settings import with_settings
 from audiform.recipes.stems import Songs, divided
@@ -125,35 +125,6 @@ def inverse_denoise_tiny() -> InverseRun:
 def inverse_dereverb_tiny() -> InverseRun:
     """Train the tiny form of it: seconds on a CPU."""
     return with_settings(inverse_dereverb(), TINY_INVERSE)
-
-
-class InverseRecipe:
-    """A recipe (:class:`audiform.recipes.Recipe`): a function that returns settings, and what
-    runs them."""
-
-    def __init__(
-        self, name: str, settings_of: Callable[[], BaseModel], run: Callable[..., Path]
-    ) -> None:
-        self.name, self.settings_of, self.run = name, settings_of, run
-        self.__doc__ = settings_of.__doc__
-
-    def __call__(
-        self,
-        data: Path,
-        output: Path,
-        *,
-        resume: bool = False,
-        start: str | None = None,
-        settings: Mapping[str, Any] | None = None,
-        on_progress: OnProgress | None = None,
-    ) -> Path:
-        """Train; return the checkpoint's path."""
-        if start is not None:
-            raise ConfigError("this run begins with fresh weights; leave --from out")
-        recipe = with_settings(self.settings_of(), settings or {})
-        return self.run(
-            recipe, data, output, name=self.name, resume=resume, on_progress=on_progress
-        )
 
 
 def run(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pydantic import BaseModel
 
+from audiform.errors import ConfigError
 from audiform.recipes.settings import with_settings
 from audiform.recipes.start import StartConfig
 
@@ -23,7 +24,8 @@ class NamedRecipe(Generic[Run]):
     """A recipe (:class:`audiform.recipes.Recipe`).
 
     ``run(settings, data, output, name=, resume=, on_progress=)`` trains and returns the path of
-    the checkpoint. Settings have a field ``start``: a :class:`StartConfig` or None.
+    the checkpoint. Settings with a field ``start``, a :class:`StartConfig` or None, can go on
+    from a checkpoint; others begin with fresh weights.
     """
 
     name: str
@@ -48,6 +50,8 @@ class NamedRecipe(Generic[Run]):
         """Train; return the checkpoint's path."""
         recipe = self.settings_of()
         if start is not None:
+            if "start" not in type(recipe).model_fields:
+                raise ConfigError("this run begins with fresh weights; leave --from out")
             begin = getattr(recipe, "start", None) or StartConfig()
             begin = begin.model_copy(update={"checkpoint": start})
             recipe = recipe.model_copy(update={"start": begin})
