@@ -3,11 +3,10 @@
 python benchmarks/attention_look_back.py RUNS [--steps 400] [--json FILE] [--svg FILE]
 
 A compressor that lets go within one second (ratio 4, attack 10 ms; the threshold is the knob) is
-played noise whose level jumps, so that its gain says what was long ago. It is
-learned by one network with look-backs from nothing to three seconds: same pairs, same batches,
-same number of steps, scored on sounds that were not trained on. The network is a small one:
-frames of 256 samples, autoencoders of rank 16. RUNS keeps each run's state, as in
-attention_pays.py.
+played noise whose level jumps, so that its gain says what was long ago. It is learned by one
+network with look-backs from nothing to three seconds: same pairs, same batches, same number of
+steps, scored on sounds that were not trained on. The network is a small one: frames of 256
+samples, autoencoders of rank 16. RUNS keeps each run's state, as in attention_pays.py.
 """
 
 from __future__ import annotations
