@@ -14,7 +14,6 @@ from audiform.io.id3 import id3_end
 from audiform.io.probe import AudioInfo
 
 _FULL_SCALE_32 = np.float32(2.0**31)
-_MAX_METADATA_BLOCKS = 128
 
 
 def soundfile_blocks(info: AudioInfo, block_samples: int) -> Iterator[np.ndarray]:

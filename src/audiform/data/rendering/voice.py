@@ -74,12 +74,6 @@ class Voice:
         """Whether a frame has a pitch."""
         return self.pitch_hz > 0
 
-    @property
-    def usual_midi(self) -> float:
-        """Median pitch as a MIDI number; 57 where there is none."""
-        found = self.pitch_hz[self.voiced]
-        return float(69.0 + 12.0 * np.log2(np.median(found) / 440.0)) if found.size else 57.0
-
 
 def vocoder() -> ModuleType:
     """Return ``pyworld``; raises :class:`ConfigError` where it cannot be used."""
