@@ -96,7 +96,7 @@ def test_transforms_there_and_back_change_nothing(monkeypatch) -> None:
 
 def test_a_hop_that_does_not_add_up_is_refused() -> None:
     with pytest.raises(ValueError, match="half of n_fft"):
-        FrameRestorerConfig(n_fft=256, hop_length=96)
+        FrameRestorerConfig(hop_length=768)
     with pytest.raises(ValueError, match="bands exceed"):
         FrameRestorerConfig(n_fft=256, hop_length=128, bands=((64, 3),))
 

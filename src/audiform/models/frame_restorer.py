@@ -15,7 +15,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from jaxtyping import Complex, Float
-from pydantic import BaseModel, ConfigDict, PositiveInt, model_validator
+from pydantic import PositiveInt, model_validator
 from torch import Tensor, nn
 
 from audiform.knob import HALF_RANGE, Knob
@@ -24,6 +24,7 @@ from audiform.nn.near_frames import (
     EMBEDDED_SIDE,
     BandHead,
     NearFrames,
+    NearFramesConfig,
     contrasts,
     relative_levels,
 )
@@ -44,51 +45,25 @@ NUM_CONTRASTS, NUM_LEVELS = 3, 3 + 2 * EMBEDDED_SIDE + 1
 STRENGTH = Knob(name="strength", minimum=0.0, maximum=1.0, default=1.0)
 
 
-class FrameRestorerConfig(BaseModel):
-    """Hyper-parameters of :class:`FrameRestorer`.
+class FrameRestorerConfig(NearFramesConfig):
+    """Hyper-parameters of :class:`FrameRestorer`, besides those of :class:`NearFramesConfig`.
 
     - ``knobs``: the first says how much is taken away; others, if any, change what is.
-    - ``bands``: (width in bins, how many) from the bottom up; what is left is the last band.
-    - ``reach_frames``: how far a frame looks to each side in one block.
     - ``block_frames``: frames that a block of a stream holds.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     knobs: tuple[Knob, ...] = (STRENGTH,)
-    sample_rate: PositiveInt = 44100
     n_fft: PositiveInt = 2048
     hop_length: PositiveInt = 1024
     bands: tuple[tuple[PositiveInt, PositiveInt], ...] = ((8, 16), (16, 12), (32, 8), (64, 6))
     hidden_channels: PositiveInt = 40
-    num_heads: PositiveInt = 4
-    num_blocks: PositiveInt = 2
-    reach_frames: PositiveInt = 12
     block_frames: PositiveInt = 32
 
     @model_validator(mode="after")
-    def _fits_together(self) -> FrameRestorerConfig:
+    def _hops_fit(self) -> FrameRestorerConfig:
         if self.n_fft % (2 * self.hop_length):
             raise ValueError(f"hop_length {self.hop_length} must divide half of n_fft {self.n_fft}")
-        if self.hidden_channels % self.num_heads:
-            raise ValueError(
-                f"hidden_channels {self.hidden_channels} must be a multiple of num_heads "
-                f"{self.num_heads}"
-            )
-        if sum(width * count for width, count in self.bands) >= self.num_bins:
-            raise ValueError(f"bands exceed the {self.num_bins} bins; the last one takes the rest")
         return self
-
-    @property
-    def num_bins(self) -> int:
-        """Bins of the spectrum, 0 Hz and the highest included."""
-        return self.n_fft // 2 + 1
-
-    @property
-    def all_bands(self) -> tuple[tuple[int, int], ...]:
-        """``bands`` with the last one."""
-        rest = self.num_bins - sum(width * count for width, count in self.bands)
-        return (*self.bands, (rest, 1))
 
     @property
     def heard_frames(self) -> int:

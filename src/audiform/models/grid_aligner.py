@@ -20,13 +20,18 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from audiform.dsp.onset_strength import pick_onsets
 from audiform.knob import HALF_RANGE, Knob
 from audiform.nn.bounded_effect import BLOCKS_AT_A_TIME, BoundedEffect
-from audiform.nn.near_frames import EMBEDDED_SIDE, NearFrames, relative_levels
+from audiform.nn.near_frames import (
+    EMBEDDED_SIDE,
+    NearFrames,
+    NearFramesConfig,
+    relative_levels,
+)
 from audiform.nn.slices import REMEMBERED_SAMPLES, Slice, render
 from audiform.protocols import EffectSpec, EffectState
 
@@ -45,14 +50,12 @@ OFFSET = Knob(name="offset_ms", unit="ms", minimum=0.0, maximum=3000.0, default=
 LINES = Knob(name="lines_per_beat", minimum=1.0, maximum=12.0, default=4.0)
 
 
-class GridAlignerConfig(BaseModel):
-    """Hyper-parameters of :class:`GridAligner`.
+class GridAlignerConfig(NearFramesConfig):
+    """Hyper-parameters of :class:`GridAligner`, besides those of :class:`NearFramesConfig`.
 
     - ``knobs``: the first says how far hits are moved. ``tempo_bpm``, ``offset_ms`` (where a
       beat lies) and ``lines_per_beat`` are the grid, the fields of these names where there is
       no such knob; any other is told to the network.
-    - ``bands``: (width in bins, how many) from the bottom up; what is left is the last band.
-    - ``reach_frames``: how far a frame looks to each side in one block.
     - ``threshold``: how likely a hit must be; 0.83 are even odds, as hits count five times in
       training. ``min_gap_seconds``: of hits that are nearer to
       each other the likeliest counts. ``max_shift_seconds``: a hit that is further from every
@@ -62,17 +65,11 @@ class GridAlignerConfig(BaseModel):
     - ``block_samples``: the length of a block of a stream.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     knobs: tuple[Knob, ...] = (STRENGTH, TEMPO, OFFSET, LINES)
-    sample_rate: PositiveInt = 44100
     n_fft: PositiveInt = 1024
     hop_length: PositiveInt = 256
     bands: tuple[tuple[PositiveInt, PositiveInt], ...] = ((4, 8), (8, 8), (16, 8), (32, 4))
     hidden_channels: PositiveInt = 24
-    num_heads: PositiveInt = 4
-    num_blocks: PositiveInt = 2
-    reach_frames: PositiveInt = 12
     threshold: float = Field(0.8, gt=0.0, lt=1.0)
     min_gap_seconds: PositiveFloat = 0.05
     max_shift_seconds: PositiveFloat = 0.18
@@ -85,31 +82,13 @@ class GridAlignerConfig(BaseModel):
     block_samples: PositiveInt = 65536
 
     @model_validator(mode="after")
-    def _fits_together(self) -> GridAlignerConfig:
-        if self.hidden_channels % self.num_heads:
-            raise ValueError(
-                f"hidden_channels {self.hidden_channels} must be a multiple of num_heads "
-                f"{self.num_heads}"
-            )
+    def _blocks_fit(self) -> GridAlignerConfig:
         if self.block_samples % self.hop_length:
             raise ValueError(
                 f"block_samples {self.block_samples} must be a multiple of hop_length "
                 f"{self.hop_length}"
             )
-        if sum(width * count for width, count in self.bands) >= self.num_bins:
-            raise ValueError(f"bands exceed the {self.num_bins} bins; the last one takes the rest")
         return self
-
-    @property
-    def num_bins(self) -> int:
-        """Bins of the spectrum, 0 Hz and the highest included."""
-        return self.n_fft // 2 + 1
-
-    @property
-    def all_bands(self) -> tuple[tuple[int, int], ...]:
-        """``bands`` with the last one."""
-        rest = self.num_bins - sum(width * count for width, count in self.bands)
-        return (*self.bands, (rest, 1))
 
     @property
     def gap_frames(self) -> int:

@@ -13,12 +13,58 @@ import torch
 import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float
+from pydantic import BaseModel, ConfigDict, PositiveInt, model_validator
 from torch import Tensor, nn
+
+from audiform.knob import Knob
 
 #: Neighbouring frames that a token is made of, on each side.
 EMBEDDED_SIDE = 1
 
 FEED_FORWARD_RATIO = 3
+
+
+class NearFramesConfig(BaseModel):
+    """What every effect made of :class:`NearFrames` is configured with.
+
+    - ``knobs``: the first says how much of the effect there is.
+    - ``bands``: (width in bins, how many) from the bottom up; what is left is the last band.
+    - ``reach_frames``: how far a frame looks to each side in one block.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    knobs: tuple[Knob, ...]
+    sample_rate: PositiveInt = 44100
+    n_fft: PositiveInt
+    hop_length: PositiveInt
+    bands: tuple[tuple[PositiveInt, PositiveInt], ...]
+    hidden_channels: PositiveInt
+    num_heads: PositiveInt = 4
+    num_blocks: PositiveInt = 2
+    reach_frames: PositiveInt = 12
+
+    @model_validator(mode="after")
+    def _heads_and_bands_fit(self) -> NearFramesConfig:
+        if self.hidden_channels % self.num_heads:
+            raise ValueError(
+                f"hidden_channels {self.hidden_channels} must be a multiple of num_heads "
+                f"{self.num_heads}"
+            )
+        if sum(width * count for width, count in self.bands) >= self.num_bins:
+            raise ValueError(f"bands exceed the {self.num_bins} bins; the last one takes the rest")
+        return self
+
+    @property
+    def num_bins(self) -> int:
+        """Bins of the spectrum, 0 Hz and the highest included."""
+        return self.n_fft // 2 + 1
+
+    @property
+    def all_bands(self) -> tuple[tuple[int, int], ...]:
+        """``bands`` with the last one."""
+        rest = self.num_bins - sum(width * count for width, count in self.bands)
+        return (*self.bands, (rest, 1))
 
 
 class BandEmbedding(nn.Module):
