@@ -47,9 +47,11 @@ def make_curve(name: str) -> None:
     """Freeze the losses of a tiny recipe's steps."""
     from tests.recipes.runs import (
         TINY_EFFECTS,
+        TINY_INVERSE,
         losses,
         train_tiny,
         write_default_data,
+        write_notes,
         write_overdrive,
         write_songs,
     )
@@ -60,6 +62,7 @@ def make_curve(name: str) -> None:
         writers = {
             "default-tiny": write_default_data,
             **dict.fromkeys(TINY_EFFECTS, write_overdrive),
+            **dict.fromkeys(TINY_INVERSE, write_notes),
         }
         train_tiny(name, writers.get(name, write_songs)(Path(folder) / "data"), run)
         (CURVES / f"{name}.json").write_text(json.dumps(losses(run)) + "\n")

@@ -10,6 +10,7 @@ import soundfile
 
 from audiform.recipes import (
     EFFECT_RECIPES,
+    INVERSE_RECIPES,
     PRETRAINING_RUNS,
     RECIPES,
     SEPARATION_RUNS,
@@ -29,6 +30,7 @@ TINY = [name for name in SEPARATION_RUNS if name.endswith("-tiny")]
 TINY_VOCAL_REMOVAL = [name for name in VOCAL_REMOVAL_RUNS if name.endswith("-tiny")]
 TINY_PRETRAINING = [name for name in PRETRAINING_RUNS if name.endswith("-tiny")]
 TINY_EFFECTS = [name for name in EFFECT_RECIPES if name.endswith("-tiny")]
+TINY_INVERSE = [name for name in INVERSE_RECIPES if name.endswith("-tiny")]
 
 #: What the tiny fine-tunings begin with: the checkpoint of another tiny recipe.
 FIRST_STAGE = {
@@ -86,9 +88,20 @@ def write_overdrive(folder: Path) -> Path:
     return folder
 
 
+def write_notes(folder: Path) -> Path:
+    """Write five plucked tones that begin after 50 ms."""
+    folder.mkdir(parents=True, exist_ok=True)
+    time = np.arange(round(0.8 * RATE)) / RATE
+    for number in range(5):
+        tone = np.exp(-4 * time) * np.sin(2 * np.pi * (200 + 90 * number) * time)
+        audio = np.concatenate([np.zeros(2205), tone]).astype(np.float32)
+        soundfile.write(folder / f"note{number}.wav", audio, RATE)
+    return folder
+
+
 def train_tiny(name: str, songs: Path, output: Path, **settings: object) -> Path:
     """Train a tiny recipe, what it begins with first where it needs that."""
-    if name in TINY_EFFECTS or name == "default-tiny":
+    if name in {*TINY_EFFECTS, *TINY_INVERSE, "default-tiny"}:
         return RECIPES[name](songs, output, settings=settings)
     start = None
     if name in FIRST_STAGE:

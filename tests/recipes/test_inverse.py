@@ -20,22 +20,14 @@ from audiform.errors import ConfigError, DataError
 from audiform.inference.effect import Effect
 from audiform.metrics.effects_inverse import matched_onsets
 from audiform.recipes import INVERSE_RECIPES, RECIPES
-from tests.recipes.runs import losses
-
-RATE = 44100
-TINY = [name for name in INVERSE_RECIPES if name.endswith("-tiny")]
+from tests.make_golden import CURVES
+from tests.recipes.runs import RATE, TINY_INVERSE, TOLERANCE, losses, train_tiny, write_notes
 
 
 @pytest.fixture(scope="module")
 def sounds(tmp_path_factory):
     """Return a folder of five plucked tones that begin after 50 ms, of one folder."""
-    folder = tmp_path_factory.mktemp("sounds")
-    for number in range(5):
-        time = np.arange(round(0.8 * RATE)) / RATE
-        tone = np.exp(-4 * time) * np.sin(2 * np.pi * (200 + 90 * number) * time)
-        audio = np.concatenate([np.zeros(2205), tone]).astype(np.float32)
-        soundfile.write(folder / f"note{number}.wav", audio, RATE)
-    return folder
+    return write_notes(tmp_path_factory.mktemp("sounds"))
 
 
 def notes(folder) -> tuple[DecodedAudio, ...]:
@@ -43,10 +35,12 @@ def notes(folder) -> tuple[DecodedAudio, ...]:
     return tuple(DecodedAudio(path, 1, 0, soundfile.info(path).frames) for path in paths)
 
 
-@pytest.mark.parametrize("name", TINY)
-def test_the_tiny_form_trains_and_its_checkpoint_plays(name, sounds, tmp_path) -> None:
-    path = RECIPES[name](sounds, tmp_path / "run")
-    assert len(losses(tmp_path / "run")) == 4
+@pytest.mark.parametrize("name", TINY_INVERSE)
+def test_its_golden_curve_holds_and_its_checkpoint_plays(name, sounds, tmp_path) -> None:
+    path = train_tiny(name, sounds, tmp_path / "run")
+    wanted = json.loads((CURVES / f"{name}.json").read_text())
+    # losses in dB cross zero
+    assert losses(tmp_path / "run") == pytest.approx(wanted, rel=TOLERANCE, abs=TOLERANCE)
     training = read_checkpoint(path).header.training
     assert (training["name"], training["steps"]) == (name, 4)
     assert len(training["data"]["train"]) == 4
@@ -58,11 +52,11 @@ def test_the_tiny_form_trains_and_its_checkpoint_plays(name, sounds, tmp_path) -
     assert full.shape == sound.shape and torch.isfinite(full).all()
 
 
-@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize("name", TINY_INVERSE)
 def test_every_recipe_says_what_it_does_and_has_a_tiny_form(name) -> None:
     assert RECIPES[name].__doc__.startswith("Train ")
     assert RECIPES[name.removesuffix("-tiny")].__doc__.startswith("Train ")
-    assert len(INVERSE_RECIPES) == 2 * len(TINY)
+    assert len(INVERSE_RECIPES) == 2 * len(TINY_INVERSE)
 
 
 def test_one_sound_is_too_few(sounds, tmp_path) -> None:
@@ -131,7 +125,8 @@ def test_a_click_track_moves_hits_from_the_command_line(sounds, tmp_path) -> Non
     assert soundfile.info(tmp_path / "out.wav").frames == 9000
 
 
-def test_a_run_that_begins_fresh_goes_on_from_nothing(tmp_path) -> None:
+@pytest.mark.parametrize("name", ["inverse-denoise-tiny", "effect-tiny"])
+def test_a_run_that_begins_fresh_goes_on_from_nothing(name, tmp_path) -> None:
     with pytest.raises(ConfigError, match="begins with fresh weights; leave --from out"):
-        RECIPES["inverse-denoise-tiny"](tmp_path, tmp_path / "run", start="default")
+        RECIPES[name](tmp_path, tmp_path / "run", start="default")
     assert not (tmp_path / "run").exists()

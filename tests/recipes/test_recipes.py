@@ -19,6 +19,7 @@ from tests.recipes.runs import (
     FIRST_STAGE,
     TINY,
     TINY_EFFECTS,
+    TINY_INVERSE,
     TINY_PRETRAINING,
     TINY_VOCAL_REMOVAL,
     TOLERANCE,
@@ -73,8 +74,8 @@ def test_its_golden_curve_holds(name, songs, tmp_path) -> None:
 
 
 def test_every_golden_curve_is_of_a_recipe() -> None:
-    with_curves = {*TINY, *TINY_VOCAL_REMOVAL, *TINY_PRETRAINING, *TINY_EFFECTS, "default-tiny"}
-    assert {path.stem for path in CURVES.iterdir()} == with_curves
+    tiny = {*TINY, *TINY_VOCAL_REMOVAL, *TINY_PRETRAINING, *TINY_EFFECTS, *TINY_INVERSE}
+    assert {path.stem for path in CURVES.iterdir()} == {*tiny, "default-tiny"}
 
 
 def test_a_resumed_run_of_adapters_equals_an_uninterrupted_one(songs, tmp_path) -> None:

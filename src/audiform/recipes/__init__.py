@@ -11,7 +11,8 @@ from audiform.recipes.alignment import inverse_align, inverse_align_tiny
 from audiform.recipes.alignment import run as run_alignment
 from audiform.recipes.band_split import band_split, band_split_tiny
 from audiform.recipes.demucs import demucs, demucs_tiny
-from audiform.recipes.effect import EffectRecipe, effect_architectures, effect_run, effect_tiny
+from audiform.recipes.effect import EffectRun, effect_architectures, effect_run, effect_tiny
+from audiform.recipes.effect import run as run_effect
 from audiform.recipes.frame_primer import (
     frame_primer,
     frame_primer_pretrain,
@@ -115,14 +116,12 @@ SEPARATION_RUNS: dict[str, Callable[[], SeparationRun]] = {
 }
 
 #: Name -> training run of an effect, on recordings of its input and output.
-EFFECT_RECIPES: dict[str, EffectRecipe] = {
-    "effect": EffectRecipe("effect", effect_run, "Train an effect with knobs on recordings of it."),
-    "effect-tiny": EffectRecipe("effect-tiny", effect_tiny, "Train the tiny form of it: seconds."),
+EFFECT_RECIPES: dict[str, NamedRecipe[EffectRun]] = {
+    "effect": NamedRecipe("effect", effect_run, run_effect),
+    "effect-tiny": NamedRecipe("effect-tiny", effect_tiny, run_effect),
     **{
-        f"effect-{architecture}": EffectRecipe(
-            f"effect-{architecture}",
-            partial(effect_run, architecture),
-            f"Train an effect with the network {architecture}.",
+        f"effect-{architecture}": NamedRecipe(
+            f"effect-{architecture}", partial(effect_run, architecture), run_effect
         )
         for architecture in effect_architectures()
     },

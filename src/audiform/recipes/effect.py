@@ -149,7 +149,10 @@ def effect_architectures() -> list[str]:
 
 
 def effect_run(architecture: str = DEFAULT_ARCHITECTURE) -> EffectRun:
-    """Return the settings that an effect is learned with by default."""
+    """Train an effect with knobs on recordings of it.
+
+    Returns the default settings for a network of that name.
+    """
     if architecture not in effect_architectures():
         raise ConfigError(
             f"no effect can be learned with {architecture!r}; choose one of "
@@ -177,7 +180,7 @@ def effect_run(architecture: str = DEFAULT_ARCHITECTURE) -> EffectRun:
 
 
 def effect_tiny() -> EffectRun:
-    """Return the tiny form: a small network, a few short steps."""
+    """Train the tiny form of it: seconds on a CPU."""
     return with_settings(
         effect_run(),
         {
@@ -192,31 +195,6 @@ def effect_tiny() -> EffectRun:
             "data.segment_seconds": 0.05,
         },
     )
-
-
-class EffectRecipe:
-    """A recipe (:class:`audiform.recipes.Recipe`) from a function that returns its settings."""
-
-    def __init__(self, name: str, settings_of: Callable[[], EffectRun], summary: str) -> None:
-        self.name = name
-        self.settings_of = settings_of
-        self.__doc__ = summary
-
-    def __call__(
-        self,
-        data: Path,
-        output: Path,
-        *,
-        resume: bool = False,
-        start: str | None = None,
-        settings: Mapping[str, Any] | None = None,
-        on_progress: OnProgress | None = None,
-    ) -> Path:
-        """Train; return the checkpoint's path."""
-        if start is not None:
-            raise ConfigError("an effect is learned from its recordings alone; leave --from out")
-        recipe = with_settings(self.settings_of(), settings or {})
-        return run(recipe, data, output, name=self.name, resume=resume, on_progress=on_progress)
 
 
 def run(
