@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from audiform.cli.effect_evaluate import evaluate
 from audiform.cli.effect_export import export
+from audiform.cli.effect_knobs import parse_knobs
+from audiform.cli.effect_scores import print_scores
+from audiform.cli.effect_train import train
 from audiform.cli.exit_codes import errors_as_exit_codes
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
-    from audiform.data.effect_recordings import Recordings
-    from audiform.evaluation.effect_evaluation import EffectEvaluation
     from audiform.io.write import AudioWriter
 
 app = typer.Typer(
@@ -27,7 +29,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 
-app.command()(export)
+for command in (train, evaluate, export):
+    app.command()(command)
 
 #: Of a knob, in the order of the table.
 ENDS = ("minimum", "maximum", "default")
@@ -152,237 +155,6 @@ def render(
         _warn(written)
         record = _record(name, written, settings)
         print(json.dumps(record) if as_json else _sentence(record))
-
-
-@app.command()
-def train(
-    data: Annotated[
-        Path,
-        typer.Argument(
-            metavar="DIR",
-            help="Recordings: input.wav and target__KNOB=VALUE.wav ..., SignalTrain's folders, "
-            "or input/ and target/.",
-            exists=True,
-        ),
-    ],
-    out: Annotated[
-        Path,
-        typer.Option("-o", "--out", metavar="FILE", help="The checkpoint, .safetensors."),
-    ],
-    model: Annotated[
-        str, typer.Option("--model", help="Network: gain-tcn, signaltrain, ...")
-    ] = "gain-tcn",
-    minutes: Annotated[
-        float | None,
-        typer.Option("--minutes", min=0.0, help="Time to train for. Default: 30."),
-    ] = None,
-    knobs: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--knob",
-            metavar="NAME:MIN:MAX[:UNIT]",
-            help="Range and unit of a knob, instead of what the recordings show. May be repeated.",
-        ),
-    ] = None,
-    valid: Annotated[
-        float | None,
-        typer.Option(
-            "--valid", help="Share at the end of each recording that is held out. Default: 0.15."
-        ),
-    ] = None,
-    score_only: Annotated[
-        str | None,
-        typer.Option(
-            "--score-only",
-            metavar="PERIOD:START:STOP",
-            help="Of every PERIOD samples only those from START to STOP count.",
-        ),
-    ] = None,
-    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Seed. Default: 0.")] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on where the run of this file stopped.")
-    ] = False,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="PATH=VALUE",
-            help="Change a setting, such as network.hidden_channels=8. May be repeated.",
-        ),
-    ] = None,
-    report: Annotated[
-        Path | None,
-        typer.Option("--report", help="A page with curves, pictures and sound: .html."),
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Learn an effect from recordings of what went in and what came out.
-
-    A constant delay between input and target is found and taken out. What is learned is scored
-    on the end of each recording, next to what needs no learning. State is kept beside FILE, in
-    a folder that ends in .run: [bold]--resume[/] goes on from it.
-
-    [dim]audiform effect train recordings/ -o pedal.safetensors --minutes 10
-    audiform effect train recordings/ -o comp.safetensors --knob ratio:1:10::1[/]
-    """
-    with errors_as_exit_codes():
-        from contextlib import closing
-
-        from audiform.checkpoints.file import read_header
-        from audiform.cli.exit_codes import INTERRUPTED
-        from audiform.cli.train import TrainingBar, parse_setting
-        from audiform.errors import Cancelled, ConfigError
-        from audiform.recipes.effect import effect_run, run
-        from audiform.recipes.settings import with_settings
-
-        if out.suffix != ".safetensors":
-            raise ConfigError(f"{out} does not end in .safetensors; name the checkpoint so")
-        wanted: dict[str, Any] = {
-            "training.max_seconds": None if minutes is None else 60.0 * minutes,
-            "training.seed": seed,
-            "data.valid_share": valid,
-            "data.score_only": score_only,
-            "data.knobs": [parse_knob_range(text) for text in knobs] if knobs else None,
-        }
-        chosen = {path: value for path, value in wanted.items() if value is not None}
-        chosen |= dict(parse_setting(text) for text in settings or [])
-        recipe = with_settings(effect_run(model), chosen)
-        if out.exists() and not resume:
-            raise ConfigError(f"{out} is there already; take it away, or choose another -o")
-        try:
-            with closing(TrainingBar()) as bar:
-                run(
-                    recipe,
-                    data,
-                    out.with_suffix(".run"),
-                    name=out.stem,
-                    checkpoint=out,
-                    resume=resume,
-                    on_read=None if as_json else _print_recordings,
-                    on_progress=bar.update,
-                )
-        except Cancelled as stopped:
-            print(stopped, file=sys.stderr)
-            raise typer.Exit(INTERRUPTED) from None
-        if report is not None:
-            _evaluate(out, data, report, None)
-        header = read_header(out)
-        if as_json:
-            print(
-                json.dumps(
-                    {
-                        "path": str(out),
-                        "knobs": header.knobs,
-                        "data": header.training["data"],
-                        "steps": header.training["steps"],
-                        "seconds": header.training["seconds"],
-                        "scores": header.scores,
-                    }
-                )
-            )
-            return
-        _print_scores(header.scores)
-        print(out)
-
-
-@app.command()
-def evaluate(
-    file: Annotated[
-        str, typer.Argument(metavar="FILE", help="A learned effect: a checkpoint, or a name.")
-    ],
-    data: Annotated[
-        Path,
-        typer.Argument(metavar="DIR", help="Recordings, as for effect train.", exists=True),
-    ],
-    report: Annotated[
-        Path | None,
-        typer.Option("--report", help="A page with curves, pictures and sound: .html."),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option("-o", "--out", help="Scores as JSON lines: all, then each recording."),
-    ] = None,
-    score_only: Annotated[
-        str | None,
-        typer.Option(
-            "--score-only",
-            metavar="PERIOD:START:STOP",
-            help="As in training. Default: what the checkpoint was trained with.",
-        ),
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Score a learned effect on recordings, next to what needs no learning.
-
-    Recordings for a test count, or else the end of each recording, as much as was held out in
-    training: of the recordings that it was trained on, what it has not heard.
-
-    [dim]audiform effect evaluate pedal.safetensors recordings/ --report pedal.html[/]
-    """
-    with errors_as_exit_codes():
-        from dataclasses import asdict
-
-        found = _evaluate(file, data, report, score_only)
-        if out is not None:
-            from audiform.io.write import PART_SUFFIX
-
-            aside = out.with_name(out.name + PART_SUFFIX)
-            aside.write_text(found.to_lines(), encoding="utf-8")
-            aside.replace(out)
-        if as_json:
-            whole, *takes = found.records()
-            print(json.dumps({**whole, "takes": takes}, default=str))
-            return
-        _print_scores(
-            {
-                "on": found.data["on"],
-                "mean": found.records()[0]["mean"],
-                "takes": [asdict(take) for take in found.takes],
-            }
-        )
-        for kind, value in (("seen in training", found.seen), ("never seen", found.unseen)):
-            if value is not None:
-                print(f"ESR at settings {kind}: {_number(value)}")
-        print(found.behaviour.sentence())
-        if report is not None:
-            print(report)
-
-
-def _evaluate(
-    file: str | Path, data: Path, report: Path | None, score_only: str | None
-) -> EffectEvaluation:
-    """Score, with a progress bar, and write the page where one is wanted."""
-    import shlex
-    import tempfile
-
-    from rich.console import Console
-    from rich.progress import Progress
-
-    from audiform.evaluation.effect_evaluation import evaluate_effect, recordings_for
-    from audiform.evaluation.effect_report import write_report
-    from audiform.inference.effect import Effect
-
-    effect = Effect(file)
-    with (
-        tempfile.TemporaryDirectory(prefix="audiform-") as cache,
-        Progress(console=Console(stderr=True), transient=True) as progress,
-    ):
-        task = progress.add_task("recordings", total=None)
-
-        def on_progress(done: int, total: int) -> None:
-            progress.update(task, completed=done, total=total)
-
-        recordings = recordings_for(effect, data, cache_folder=Path(cache), score_only=score_only)
-        found = evaluate_effect(effect, recordings, on_progress=on_progress)
-        if report is not None:
-            write_report(
-                report,
-                effect.network,
-                found,
-                command=shlex.join(["audiform", *sys.argv[1:]]),
-                training_log=effect.path.with_suffix(".run") / "log.jsonl",
-            )
-    return found
 
 
 @app.command()
@@ -529,62 +301,6 @@ def _sentence(record: Mapping[str, Any]) -> str:
     return f"{record['path']}: {record['effect']} ({shown or 'no knobs'})"
 
 
-def _print_recordings(recordings: Recordings) -> None:
-    """Say what was read, and what was done about delay and polarity."""
-    rate = recordings.sample_rate
-    train, valid = (
-        sum(take.num_samples for take in recordings.of(split)) / rate
-        for split in ("train", "valid")
-    )
-    names = len({take.name for take in recordings.takes})
-    print(
-        f"{names} recordings ({recordings.layout}) at {rate} Hz: {train:.1f} s to train on, "
-        f"{valid:.1f} s to validate on",
-        file=sys.stderr,
-    )
-    for knob in recordings.knobs:
-        scale = ", logarithmic" if knob.scale == "log" else ""
-        ends = f"{knob.minimum:g} to {knob.maximum:g} {knob.unit}".rstrip()
-        print(f"knob {knob.name}: {ends}{scale}", file=sys.stderr)
-    for name, value in recordings.fixed.items():
-        print(f"knob {name} is {value:g} in all recordings, so it is left out", file=sys.stderr)
-    print(recordings.alignment.sentence(), file=sys.stderr)
-
-
-def _print_scores(scores: Mapping[str, Any]) -> None:
-    """Print the means over recordings, and each one's ESR where there are several."""
-    from rich.console import Console
-    from rich.table import Table
-
-    headings = {"esr": "ESR", "esr_pre": "ESR-pre", "mae": "MAE", "mr_stft": "MR-STFT",
-                "lufs_error": "LUFS error", "gain_error_db": "gain error dB"}  # fmt: skip
-    table = Table(box=None, pad_edge=False)
-    on = "recordings for the test" if scores["on"] == "test" else "what was held out"
-    table.add_column(f"on {on}")
-    for heading in headings.values():
-        table.add_column(heading, justify="right")
-    for name, row in scores["mean"].items():
-        table.add_row(name, *(_number(row.get(metric)) for metric in headings))
-    console = Console(highlight=False)
-    console.print(table)
-    if len(scores["takes"]) < 2:
-        return
-    each = Table(box=None, pad_edge=False)
-    each.add_column("ESR of each")
-    for name in scores["mean"]:
-        each.add_column(name, justify="right")
-    for take in scores["takes"]:
-        each.add_row(
-            take["name"],
-            *(_number(take["rows"].get(name, {}).get("esr")) for name in scores["mean"]),
-        )
-    console.print(each)
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4g}"
-
-
 def _print_info(about: Mapping[str, Any]) -> None:
     print(f"{about['name']}: {about['architecture']}, {about['weights']:,} weights, "
           f"{about['size_bytes']:,} bytes")  # fmt: skip
@@ -606,49 +322,5 @@ def _print_info(about: Mapping[str, Any]) -> None:
         print(f"delay of the recordings: {data['alignment']['lag_samples']} samples, "
               f"{data['alignment']['moved_samples']} taken out")  # fmt: skip
     if about["scores"].get("mean"):
-        _print_scores(about["scores"])
+        print_scores(about["scores"])
     print("licence: " + ", ".join(f"{name} {text}" for name, text in about["licence"].items()))
-
-
-def parse_knob_range(text: str) -> dict[str, Any]:
-    """Read ``NAME:MIN:MAX[:UNIT]``; raises :class:`ConfigError`."""
-    from audiform.errors import ConfigError
-
-    parts = text.split(":", 3)
-    try:
-        name, low, high = parts[0].strip(), float(parts[1]), float(parts[2])
-    except (IndexError, ValueError):
-        raise ConfigError(
-            f"--knob takes NAME:MIN:MAX or NAME:MIN:MAX:UNIT, got {text!r}; such as "
-            "--knob gain:0:100:%"
-        ) from None
-    unit = parts[3].strip() if len(parts) > 3 else ""
-    return {
-        "name": name,
-        "unit": unit,
-        "minimum": low,
-        "maximum": high,
-        "default": (low + high) / 2,
-    }
-
-
-def parse_knobs(texts: list[str] | None) -> dict[str, float]:
-    """Read ``NAME=VALUE`` texts; raises :class:`ConfigError`."""
-    from audiform.errors import ConfigError
-
-    settings: dict[str, float] = {}
-    for text in texts or []:
-        name, equals, value = text.partition("=")
-        name = name.strip()
-        try:
-            number = float(value)
-        except ValueError:
-            equals = ""
-        if not name or not equals:
-            raise ConfigError(
-                f"--knob takes NAME=VALUE, got {text!r}; such as --knob threshold_db=-24"
-            )
-        if name in settings:
-            raise ConfigError(f"--knob {name} was given twice; leave one out")
-        settings[name] = number
-    return settings

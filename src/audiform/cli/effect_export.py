@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from audiform.checkpoints.effect_formats import EffectFormat
+from audiform.cli.effect_knobs import parse_knobs
 from audiform.cli.exit_codes import errors_as_exit_codes
 
 
@@ -46,7 +47,6 @@ def export(
     audiform effect export amp.safetensors --to nam -o amp.nam --knob gain=7[/]
     """
     from audiform.checkpoints import export_effect, read_any
-    from audiform.cli.effect import parse_knobs
     from audiform.errors import ConfigError
 
     with errors_as_exit_codes():
