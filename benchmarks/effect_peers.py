@@ -116,18 +116,20 @@ def excerpt(path: Path, rng: np.random.Generator, *, late: bool) -> tuple[np.nda
     return mono * np.float32(rng.uniform(0.3, 0.95) / max(np.abs(mono).max(), 1e-3)), rate
 
 
-def build(peer: Peer, recordings: Recordings) -> Any:
-    """Return the network with its first weights, which least squares give where they can."""
+def build(peer: Peer, recordings: Recordings) -> tuple[Any, float]:
+    """Return the network with its first weights, which least squares give where they can, and
+    the rate to train it at."""
     entry = MODELS[peer.architecture]
     torch.manual_seed(0)
     given = {"knobs": recordings.knobs, "sample_rate": recordings.sample_rate}
     network = entry.network(entry.config(**peer.options, **given))
-    if isinstance(network, GainAndFilter):
-        fit_start(network, fitted_material(recordings), steps=FIT_STEPS)
-    return network
+    if not isinstance(network, GainAndFilter):
+        return network, peer.rate
+    start = fit_start(network, fitted_material(recordings), steps=FIT_STEPS)
+    return network, peer.rate * (effect_run().fitted_rate_factor if start.with_gain else 1.0)
 
 
-def train(network: Any, peer: Peer, recordings: Recordings, *, seconds: float) -> int:
+def train(network: Any, peer: Peer, recordings: Recordings, *, rate: float, seconds: float) -> int:
     """Train for so much processor time; return the steps."""
     spec, takes = network.spec, recordings.of("train")
     longest = max(stop - start for take in takes for start, stop in take.spans)
@@ -139,12 +141,12 @@ def train(network: Any, peer: Peer, recordings: Recordings, *, seconds: float) -
         ahead_samples=spec.latency_samples,
     )
     objective = EffectObjective(EffectLossConfig())
-    optimizer = torch.optim.Adam(network.parameters(), lr=peer.rate)
+    optimizer = torch.optim.Adam(network.parameters(), lr=rate)
     network.train()
     began, steps = time.process_time(), 0
     while (share := (time.process_time() - began) / seconds) < 1:
         for group in optimizer.param_groups:
-            group["lr"] = peer.rate * 0.5 * (1 + math.cos(math.pi * share))
+            group["lr"] = rate * 0.5 * (1 + math.cos(math.pi * share))
         drawn = [examples(steps * peer.batch_size + index) for index in range(peer.batch_size)]
         batch = {name: torch.cat([piece[name] for piece in drawn]) for name in drawn[0]}
         loss = objective(network, batch, torch.Generator())["loss"]
@@ -209,9 +211,9 @@ def main() -> None:
         rows: dict[str, str | float] = {"": "ESR, ESR-pre, gain-curve error in dB"}
         for name in asked.networks:
             peer, began = PEERS[name], time.process_time()
-            network = build(peer, recordings)
+            network, rate = build(peer, recordings)
             left = asked.seconds - (time.process_time() - began)
-            steps = train(network, peer, recordings, seconds=left)
+            steps = train(network, peer, recordings, rate=rate, seconds=left)
             scores = mean_scores(
                 score_takes(
                     network,

@@ -36,7 +36,7 @@ from audiform.knob import Knob, settings_to_network
 from audiform.models import MODELS
 from audiform.protocols import EffectModel
 from audiform.recipes.settings import with_settings
-from audiform.training.config import TrainingConfig
+from audiform.training.config import AverageConfig, TrainingConfig
 from audiform.training.effect import EffectLossConfig, EffectObjective, EffectValidator
 from audiform.training.effect_start import GainAndFilter, Material, fit_start
 from audiform.training.folder import require_free
@@ -54,6 +54,7 @@ DEFAULT_ARCHITECTURE = "gain-tcn"
 OWN_SETTINGS: dict[str, dict[str, Any]] = {
     "gain-tcn": {
         "training.learning_rate": 3e-3,
+        "training.averages": (AverageConfig(decay=0.99),),
         "network.filter_tails": 8,
         "network.filter_shapes": 12,
         "network.num_averages": 2,
@@ -121,7 +122,8 @@ class EffectRun(BaseModel):
     ``architecture`` names an effect of ``MODELS``, ``network`` is its configuration without
     knobs and sample rate, which the recordings give. ``fit_start``: the network begins with
     what least squares say of the recordings, where it can; ``fit_steps`` are spent on its gain in
-    each of two turns.
+    each of two turns. Where a gain was found, the learning rate is multiplied by
+    ``fitted_rate_factor``: what is nearly right needs smaller steps.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -133,6 +135,7 @@ class EffectRun(BaseModel):
     loss: EffectLossConfig = EffectLossConfig()
     fit_start: bool = True
     fit_steps: NonNegativeInt = 200
+    fitted_rate_factor: PositiveFloat = 1 / 3
 
     @model_validator(mode="after")
     def _fits_together(self) -> EffectRun:
@@ -231,10 +234,13 @@ def run(
     network = _network(recipe, recordings, material)
     effect = cast(EffectModel, network)
     spec = effect.spec
+    training = recipe.training
     if recipe.fit_start and isinstance(network, GainAndFilter):
-        fit_start(
-            cast(nn.Module, network), material, steps=recipe.fit_steps, seed=recipe.training.seed
-        )
+        module = cast(nn.Module, network)
+        start = fit_start(module, material, steps=recipe.fit_steps, seed=training.seed)
+        if start.with_gain:
+            rate = training.learning_rate * recipe.fitted_rate_factor
+            training = training.model_copy(update={"learning_rate": rate})
     fitted = {name: value.clone() for name, value in network.state_dict().items()}
     segment = round(settings.segment_seconds * spec.sample_rate)
     examples = RecordedExamples(
@@ -251,7 +257,7 @@ def run(
     origin = {"name": name, "data": _described(recordings)}
     trained = train(
         Task(network, EffectObjective(recipe.loss), examples, validator),
-        recipe.training,
+        training,
         folder=output,
         description={**recipe.model_dump(mode="json"), **origin},
         resume=resume,

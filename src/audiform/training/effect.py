@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float
-from pydantic import BaseModel, ConfigDict, NonNegativeFloat
+from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveFloat
 from torch import Tensor, nn
 
 from audiform.audio import Audio
@@ -29,7 +29,9 @@ class EffectLossConfig(BaseModel):
     """Weights of the terms.
 
     ``esr`` and ``pre_emphasised_esr``: energy of the error over the mean energy of the setting's
-    targets, the latter after pre-emphasis; ``mr_stft``: the distance of spectra.
+    targets, the latter after pre-emphasis; ``mr_stft``: the distance of spectra. Ratios above
+    ``saturation`` count as their logarithm, so that one nearly silent recording does not outweigh
+    all others.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -37,6 +39,7 @@ class EffectLossConfig(BaseModel):
     esr: NonNegativeFloat = 1.0
     pre_emphasised_esr: NonNegativeFloat = 0.5
     mr_stft: NonNegativeFloat = 0.0
+    saturation: PositiveFloat = 0.03
 
 
 @dataclass(frozen=True)
@@ -62,18 +65,24 @@ class EffectObjective:
     ) -> dict[str, Tensor]:
         """Return "loss" and its terms for an estimate."""
         config, error = self.config, estimate - wet
-        terms = {"esr": (error.square().mean(dim=(1, 2)) / power).mean()}
-        loss = config.esr * terms["esr"]
+        ratio = error.square().mean(dim=(1, 2)) / power
+        terms = {"esr": ratio.mean()}
+        loss = config.esr * self._saturated(ratio)
         if config.pre_emphasised_esr:
             emphasised = pre_emphasised(error).square().mean(dim=(1, 2))
             wanted = pre_emphasised(wet).square().mean(dim=(1, 2))
             # quiet moments do not weigh more than they sound
-            terms["esr_pre"] = (emphasised / (wanted + EMPHASIS_FLOOR * power)).mean()
-            loss = loss + config.pre_emphasised_esr * terms["esr_pre"]
+            ratio = emphasised / (wanted + EMPHASIS_FLOOR * power)
+            terms["esr_pre"] = ratio.mean()
+            loss = loss + config.pre_emphasised_esr * self._saturated(ratio)
         if config.mr_stft:
             terms["mr_stft"] = mr_stft(estimate=estimate, reference=wet).mean()
             loss = loss + config.mr_stft * terms["mr_stft"]
         return {**terms, "loss": loss}
+
+    def _saturated(self, ratio: Float[Tensor, " item"]) -> Tensor:
+        bound = self.config.saturation
+        return bound * (ratio / bound).log1p().mean()
 
 
 #: Share of a setting's power that is added to a stretch's own, pre-emphasised one.
