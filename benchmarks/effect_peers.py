@@ -2,10 +2,12 @@
 
 python benchmarks/effect_peers.py DIR [--seconds 300] [--networks gain-tcn lstm-32] [--json FILE]
 python benchmarks/effect_peers.py --effect compressor --inputs FILE... [--settings 24] [...]
+python benchmarks/effect_peers.py --effect compressor --inputs FILE... --render-to FOLDER
 
 DIR is any layout that ``audiform effect train`` reads; without recordings for validation the
 last ``--valid-share`` of each is held out and scored. With ``--effect`` the set is rendered:
-excerpts of the inputs at random settings, and for the score other excerpts at others. All
+excerpts of the inputs at random settings, and for the score other excerpts at others;
+``--render-to`` leaves it in a folder for ``audiform effect train``, and stops. All
 networks see the same pairs through the same loss, Adam at each one's own rate falling to
 nothing, so many seconds of processor time on one core, a first fit included. MAC is per sample,
 of one channel; what knobs alone decide is not counted.
@@ -125,8 +127,8 @@ def build(peer: Peer, recordings: Recordings) -> tuple[Any, float]:
     network = entry.network(entry.config(**peer.options, **given))
     if not isinstance(network, GainAndFilter):
         return network, peer.rate
-    start = fit_start(network, fitted_material(recordings), steps=FIT_STEPS)
-    return network, peer.rate * (effect_run().fitted_rate_factor if start.with_gain else 1.0)
+    left = fit_start(network, fitted_material(recordings), steps=FIT_STEPS)
+    return network, peer.rate * effect_run().rate_factor(left)
 
 
 def train(network: Any, peer: Peer, recordings: Recordings, *, rate: float, seconds: float) -> int:
@@ -183,6 +185,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--effect")
     parser.add_argument("--inputs", type=Path, nargs="+", default=[])
     parser.add_argument("--settings", type=int, default=24)
+    parser.add_argument("--render-to", metavar="FOLDER", type=Path)
     parser.add_argument("--seconds", type=float, default=300.0)
     parser.add_argument("--valid-share", type=float, default=0.3)
     parser.add_argument("--score-only", metavar="PERIOD:START:STOP", help="as effect train has it")
@@ -197,6 +200,9 @@ def main() -> None:
     """Train every peer and print."""
     asked = arguments()
     torch.set_num_threads(1)
+    if asked.render_to is not None:
+        render(asked.effect, asked.inputs, asked.render_to, settings=asked.settings)
+        return
     with tempfile.TemporaryDirectory() as folder:
         data = asked.data
         if data is None:

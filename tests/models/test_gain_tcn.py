@@ -157,7 +157,7 @@ def test_the_start_is_better_than_a_filter_on_every_setting_it_saw() -> None:
         for sound, place in zip(dry, positions, strict=True)
     ]
     cut = [[sound[:, :held_from] for sound in side] for side in (dry, wet)]
-    assert fit_start(network, Material(*cut, positions), steps=80).with_gain
+    assert fit_start(network, Material(*cut, positions), steps=80) < 0.05
     for sound, target, place in zip(dry, wet, positions, strict=True):
         with torch.inference_mode():
             made = network(sound[None], place[None])[0]
@@ -170,7 +170,7 @@ def test_what_is_no_gain_begins_with_a_filter_and_no_gain() -> None:
     torch.manual_seed(0)
     network = GainTCN(ALL.model_copy(update={"knobs": ()})).eval()
     dry = noise(2 * RATE)[0]
-    assert not fit_start(network, Material([dry], [0.5 * dry], [torch.zeros(0)]), steps=3).with_gain
+    fit_start(network, Material([dry], [0.5 * dry], [torch.zeros(0)]), steps=3)
     with torch.inference_mode():
         wet = network(dry[None], torch.zeros(1, 0))[0]
         gain = network._ride(dry[None], torch.zeros(1, 0))[0] / dry

@@ -243,6 +243,12 @@ def test_the_first_fit_is_as_good_as_the_filter(pedal, tmp_path) -> None:
     assert mean["model"]["esr"] < 1.2 * mean["FIR-256"]["esr"]
 
 
+def test_a_good_start_is_trained_gently() -> None:
+    run = effect_run()
+    assert run.rate_factor(0.3) == run.rate_factor(0.1) == 1.0
+    assert run.rate_factor(0.001) == pytest.approx(0.1)
+
+
 def test_a_resumed_run_equals_an_uninterrupted_one(pedal, tmp_path) -> None:
     constant = {"training.schedule": {"kind": "constant"}}
     whole = RECIPES["effect-tiny"](pedal, tmp_path / "whole", settings=constant)

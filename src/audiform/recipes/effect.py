@@ -122,8 +122,9 @@ class EffectRun(BaseModel):
     ``architecture`` names an effect of ``MODELS``, ``network`` is its configuration without
     knobs and sample rate, which the recordings give. ``fit_start``: the network begins with
     what least squares say of the recordings, where it can; ``fit_steps`` are spent on its gain in
-    each of two turns. Where a gain was found, the learning rate is multiplied by
-    ``fitted_rate_factor``: what is nearly right needs smaller steps.
+    each of two turns. What is nearly right needs smaller steps: below an error of
+    ``full_rate_error`` (a share of the targets' energy) in that start, the learning rate falls
+    with its root.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -135,7 +136,7 @@ class EffectRun(BaseModel):
     loss: EffectLossConfig = EffectLossConfig()
     fit_start: bool = True
     fit_steps: NonNegativeInt = 200
-    fitted_rate_factor: PositiveFloat = 1 / 3
+    full_rate_error: PositiveFloat = 0.1
 
     @model_validator(mode="after")
     def _fits_together(self) -> EffectRun:
@@ -144,6 +145,10 @@ class EffectRun(BaseModel):
             raise ValueError(f"architecture must be one of {', '.join(effect_architectures())}")
         entry.config.model_validate(self.network)
         return self
+
+    def rate_factor(self, error_left: float) -> float:
+        """Return what the rate is multiplied by after a start that leaves so much error."""
+        return min(1.0, (error_left / self.full_rate_error) ** 0.5)
 
 
 def effect_architectures() -> list[str]:
@@ -237,10 +242,9 @@ def run(
     training = recipe.training
     if recipe.fit_start and isinstance(network, GainAndFilter):
         module = cast(nn.Module, network)
-        start = fit_start(module, material, steps=recipe.fit_steps, seed=training.seed)
-        if start.with_gain:
-            rate = training.learning_rate * recipe.fitted_rate_factor
-            training = training.model_copy(update={"learning_rate": rate})
+        left = fit_start(module, material, steps=recipe.fit_steps, seed=training.seed)
+        rate = training.learning_rate * recipe.rate_factor(left)
+        training = training.model_copy(update={"learning_rate": rate})
     fitted = {name: value.clone() for name, value in network.state_dict().items()}
     segment = round(settings.segment_seconds * spec.sample_rate)
     examples = RecordedExamples(

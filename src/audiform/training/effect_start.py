@@ -94,19 +94,8 @@ class _Hops(NamedTuple):
     weight: Tensor
 
 
-class Start(NamedTuple):
-    """What a first fit came to.
-
-    ``error_left`` is the share of the targets' energy that is left as error, a mean over pieces;
-    ``with_gain``: a gain was fitted and kept.
-    """
-
-    error_left: float
-    with_gain: bool
-
-
-def fit_start(network: nn.Module, material: Material, *, steps: int, seed: int = 0) -> Start:
-    """Begin with the gain and the filter.
+def fit_start(network: nn.Module, material: Material, *, steps: int, seed: int = 0) -> float:
+    """Begin with the gain and the filter; return the share of the error left, a mean over pieces.
 
     ``network`` is a :class:`GainAndFilter`; ``steps`` are those of the gain in each turn.
     """
@@ -114,15 +103,14 @@ def fit_start(network: nn.Module, material: Material, *, steps: int, seed: int =
     generator = torch.Generator().manual_seed(seed)
     left = network.fit_filter(*material)
     best, kept = float(left.mean()), _copy(network)
-    needed, with_gain = WORTH, False
+    needed = WORTH
     for hop in HOP_SAMPLES if steps and best > NOTHING_LEFT else ():
         _fit_gain(network, _hops(network, material, left, hop), hop, steps, generator)
         left = network.fit_filter(*material)
         if float(left.mean()) <= needed * best:
             best, kept, needed = float(left.mean()), _copy(network), 1.0
-            with_gain = True
     network.load_state_dict(kept)
-    return Start(best, with_gain)
+    return best
 
 
 def _fit_gain(
