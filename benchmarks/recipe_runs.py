@@ -12,10 +12,14 @@ from typing import Any
 
 from audiform.evaluation.separation import evaluate
 from audiform.recipes import RECIPES
+from audiform.training.folder import STATE_FILE
 
 #: Figure that is compared, and what a run's folder ends with.
 FIGURE = "mdx_sdr_db"
 SCORES_FILE = "sdr.json"
+
+#: Folders with songs decoded and prepared, inside a run's.
+SHARED_FOLDERS = ("decoded", "pool")
 
 #: Length of the runs that only show that a command works.
 TRIAL_STEPS = 2
@@ -70,8 +74,17 @@ def trained(
     settings: Mapping[str, Any],
     start: Path | None = None,
 ) -> Path:
-    """Train a recipe, from where it was stopped if it was; return the checkpoint."""
-    begun = run.is_dir() and any(run.iterdir())
+    """Train a recipe, from where it was stopped if it was; return the checkpoint.
+
+    What is made of the songs before training is made once for all runs beside this one: they
+    must hold out the same songs.
+    """
+    begun = (run / STATE_FILE).is_file()
+    run.mkdir(parents=True, exist_ok=True)
+    for name in SHARED_FOLDERS:
+        (run.parent / name).mkdir(exist_ok=True)
+        if not (run / name).exists():
+            (run / name).symlink_to(Path("..") / name)
     begin = None if start is None else str(start)
     return RECIPES[recipe](data, run, resume=begun, start=begin, settings=settings)
 

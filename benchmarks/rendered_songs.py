@@ -1,6 +1,6 @@
 """What rendered songs are worth: the same recipe with and without them, equal steps.
 
-python benchmarks/rendered_songs.py DATA RUNS --held-out SONG... [--recipe htdemucs-small]
+python benchmarks/rendered_songs.py DATA RUNS --held-out SONG... [--recipe default]
     [--steps 2000] [--seeds 3] [--rendered-share 0.5] [--trial] [--json FILE]
 
 DATA has ``songs/`` and ``rendered/`` (audiform data render). Scores are SDR in dB over the
@@ -24,12 +24,20 @@ ARMS = ("without", "with")
 def settings_of(arguments: argparse.Namespace, arm: str, seed: int) -> dict[str, Any]:
     """Return what an arm trains with."""
     steps = TRIAL_STEPS if arguments.trial else arguments.steps
+    share = arguments.rendered_share if arm == "with" else 0.0
     return {
         "training.seed": seed,
         **end_settings(steps=steps),
         **held_out_settings(arguments.recipe, arguments.held_out),
-        "data.rendered_share": arguments.rendered_share if arm == "with" else 0.0,
+        **({} if arguments.recipe == "default" else {"data.rendered_share": share}),
     }
+
+
+def data_of(arguments: argparse.Namespace, arm: str) -> Path:
+    """Return an arm's folder: the default takes rendered songs where they are there."""
+    alone = arguments.recipe == "default" and arm == "without"
+    folder: Path = arguments.data / "songs" if alone else arguments.data
+    return folder
 
 
 def compared(by_arm: dict[str, list[Scores]]) -> dict[str, str | float]:
@@ -55,10 +63,12 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("runs", type=Path)
     parser.add_argument("--held-out", nargs="+", required=True)
-    parser.add_argument("--recipe", default="htdemucs-small", help="one with data.rendered_share")
+    parser.add_argument("--recipe", default="default", help="that, or one with data.rendered_share")
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--rendered-share", type=float, default=0.5)
+    parser.add_argument(
+        "--rendered-share", type=float, default=0.5, help="of draws; default has its own shares"
+    )
     parser.add_argument("--trial", action="store_true", help="whether the command works")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
@@ -68,7 +78,7 @@ def main() -> None:
             by_arm[arm].append(
                 scored(
                     arguments.recipe + ("-tiny" if arguments.trial else ""),
-                    arguments.data,
+                    data_of(arguments, arm),
                     arguments.runs / f"{arguments.recipe}-{arm}-{seed}",
                     held_out=arguments.held_out,
                     settings=settings_of(arguments, arm, seed),

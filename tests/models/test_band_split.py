@@ -4,7 +4,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from audiform.models.band_split import BandSplit, BandSplitConfig, features
+from audiform.models.band_split import BandSplit, BandSplitConfig, bins_of, features
 from audiform.protocols import SeparationModel
 
 TINY = BandSplitConfig(
@@ -81,7 +81,7 @@ def test_every_parameter_gets_a_finite_gradient(model):
 
 def test_silence_has_a_finite_gradient():
     spectrum = torch.zeros(1, 2, 4, 3, dtype=torch.complex64, requires_grad=True)
-    features(spectrum).sum().backward()
+    features(spectrum, TINY).sum().backward()
     assert torch.isfinite(torch.view_as_real(spectrum.grad)).all()
 
 
@@ -92,6 +92,33 @@ def test_frames_of_one_token_have_masks_of_their_own(model):
     first, second = masks[..., 0:20:2], masks[..., 1:21:2]
     assert (first - second).abs().max() > 1e-4
     torch.testing.assert_close(masks.sum(dim=1), torch.ones_like(masks[:, 0]))
+
+
+def test_bins_of_a_row_share_a_mask_and_stems_still_sum():
+    config = TINY.model_copy(update={"fine_bins": 192, "coarse_width": 4})
+    assert (config.num_rows, sum(config.band_widths)) == (192 + 17, 192 + 17)
+    model = BandSplit(config).eval()
+    mixture = noise(1, 2, 6000)
+    analysis = model.analyse(mixture)
+    with torch.inference_mode():
+        (rows,) = model.core(*analysis.inputs)
+        masks = bins_of(rows, config)
+        stems = model(mixture)
+    assert rows.shape[-2] == 209
+    assert masks.shape[-2] == 257
+    assert torch.equal(masks[..., :192, :], rows[..., :192, :])
+    assert torch.equal(masks[..., 192:256, :], rows[..., 192:208, :].repeat_interleave(4, dim=-2))
+    assert torch.equal(masks[..., 256, :], rows[..., 208, :])  # the last row has one bin
+    torch.testing.assert_close(stems.sum(dim=1), mixture, atol=1e-5, rtol=0)
+
+
+def test_a_coarse_row_hears_the_mean_of_its_bins():
+    config = TINY.model_copy(update={"fine_bins": 192})
+    spectrum = torch.zeros(1, 2, 257, 1, dtype=torch.complex64)
+    spectrum[0, 0, 200] = 2.0  # one of the four bins of row 194
+    heard = features(spectrum, config)[0, 0, :, 0]
+    assert heard[194].item() == pytest.approx((4.0 / 4 + 1e-7) ** 0.15, rel=1e-5)
+    assert heard[193].item() == pytest.approx(1e-7**0.15, rel=1e-5)
 
 
 def test_bands_cover_the_spectrum():

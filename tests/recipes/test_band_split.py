@@ -8,9 +8,11 @@ import torch
 from audiform.checkpoints.file import build_model, read_checkpoint
 from audiform.errors import ConfigError, DataError
 from audiform.evaluation import evaluate
+from audiform.models.band_split import bins_of, rows_of
 from audiform.recipes import RECIPES
-from audiform.recipes.band_split import TINY, BandSplitRun
+from audiform.recipes.band_split import TINY, BandSplitRun, energies_of, masked_error
 from audiform.recipes.settings import with_settings
+from audiform.training.losses import relative_error_of_energies
 from tests.data.sounds import write_songs
 from tests.make_golden import CURVES
 from tests.recipes.runs import TOLERANCE, losses, write_default_data
@@ -102,11 +104,32 @@ def test_its_golden_curve_holds(tmp_path):
     assert losses(tmp_path / "run") == pytest.approx(golden, rel=TOLERANCE)
 
 
-def test_held_out_songs_stay_out(data, tmp_path):
-    RECIPES["default-tiny"](
-        data, tmp_path, settings={"held_out": ("two",), "training.max_steps": 1}
+def test_held_out_songs_stay_out_and_validate(data, tmp_path):
+    path = RECIPES["default-tiny"](
+        data,
+        tmp_path,
+        settings={"held_out": ("two",), "validation_seconds": 1.0, "training.max_steps": 1},
     )
     assert {path.name for path in (tmp_path / "pool" / "songs").iterdir()} == {"one", "no_bass"}
+    assert "sdr_vocals" in read_checkpoint(path).header.scores["validation"]
+
+
+@pytest.mark.parametrize("fine_bins", [None, 192])
+def test_energies_tell_what_spectra_do(fine_bins):
+    config = TINY.network.model_copy(update={"fine_bins": fine_bins})
+    noise = torch.Generator().manual_seed(0)
+    stems = torch.randn(2, 4, 2, 257, 9, dtype=torch.complex64, generator=noise)
+    stems[0, 1] = 0.0
+    rows = torch.randn(2, 4, 2, config.num_rows, 9, generator=noise).softmax(dim=1)
+    energies = energies_of(stems, config)
+    left = bins_of(rows, config) * stems.sum(dim=1)[:, None] - stems
+    by_row = rows_of((left.real.square() + left.imag.square()).sum(dim=(2, 4))[..., None], config)
+    mixture = stems.sum(dim=1)
+    power = rows_of(mixture.real.square() + mixture.imag.square(), config).sum(dim=(1, 3))
+    equal_bands = torch.cat([torch.full((w,), 1 / w / 13) for w in config.band_widths])
+    wanted = relative_error_of_energies(by_row[..., 0], power, equal_bands)
+    # float32: the errors are differences of sums of some hundred squares
+    torch.testing.assert_close(masked_error(rows, energies, config), wanted, rtol=1e-5, atol=1e-6)
 
 
 def test_no_data_is_an_error(tmp_path):

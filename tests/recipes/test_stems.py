@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import pickle
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from audiform.augment.chain import AugmentChain
 from audiform.augment.remix import RemixConfig
 from audiform.augment.shift import ShiftConfig
+from audiform.data.narrow import cut_above
 from audiform.errors import DataError
 from audiform.metrics.separation import sdr
 from audiform.recipes.excerpts import SongValidator
@@ -180,3 +182,48 @@ def test_rendered_songs_are_drawn_from_as_often_as_said(songs, tmp_path):
     assert 60 < drawn.count("rendered") < 100
     assert drawn == [shared(draw) for draw in range(200)]
     assert shared.draws_per_epoch == 50
+
+
+def treble(audio: torch.Tensor, *, above_hz: float) -> float:
+    """Return the share of the energy that lies above a frequency."""
+    power = torch.fft.rfft(audio).abs().square()
+    return float(power[..., int(above_hz * audio.shape[-1] / RATE) :].sum() / power.sum())
+
+
+@pytest.mark.parametrize("remixed", [False, True])
+def test_a_mixture_ends_where_its_narrowest_stem_does(tmp_path, remixed) -> None:
+    noise = torch.randn(4, 2, round(SONG_SECONDS * RATE), generator=torch.Generator())
+    for name, cutoff_hz in (("narrow", 3800.0), ("wide", None), ("other", None)):
+        (tmp_path / name).mkdir()
+        for stem, audio in zip(STEMS, 0.1 * noise, strict=True):
+            if cutoff_hz is not None and stem == "vocals":
+                audio = cut_above(audio, cutoff_hz=cutoff_hz, sample_rate=RATE)
+            soundfile.write(tmp_path / name / f"{stem}.wav", audio.T.numpy(), RATE)
+    data = PLAIN.model_copy(update={"group_size": 4, "normalise": False})
+    steps = (RemixConfig(group_size=4),) if remixed else ()
+    found = examples(tmp_path, data, steps=steps, held_out=("other",))
+    assert found.ends_hz["narrow"]["vocals"] == pytest.approx(0.94 * 3800.0, rel=0.04)
+    assert set(found.ends_hz["wide"].values()) == {math.inf}
+    shares = [
+        {stem: treble(audio, above_hz=3800.0) for stem, audio in zip(STEMS, item, strict=True)}
+        for draw in range(found.draws_per_epoch)
+        for item in found(draw)["stems"]
+    ]
+    ends = [{name: share < 1e-3 for name, share in item.items()} for item in shares]
+    assert all(len(set(item.values())) == 1 for item in ends)  # all stems of an item, or none
+    assert any(item["drums"] for item in ends)
+    if not remixed:
+        assert not all(item["drums"] for item in ends)
+        wide = StemExamples(
+            found.aligned.tracks,
+            data,
+            found.chain,
+            audio_channels=2,
+            seed=0,
+            full_band=True,
+        )
+        assert any(
+            treble(item[0], above_hz=3800.0) > 1e-3 > treble(item[3], above_hz=3800.0)
+            for draw in range(wide.draws_per_epoch)
+            for item in wide(draw)["stems"]
+        )

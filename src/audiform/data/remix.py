@@ -1,18 +1,20 @@
 """Training examples: crops of a pool's songs and of rendered ones, remixed.
 
 An example is either a song at one position, all stems aligned, or stems of unrelated origins,
-each brought to a drawn level. Some stems are left out, so that the network learns what silence
-is.
+each brought to a drawn level. Most are played at another speed, and so at another pitch. Some
+stems are left out, so that the network learns what silence is.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import soundfile
+import soxr
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat
 
 from audiform.data.layouts import read_tracks
@@ -35,6 +37,8 @@ class RemixConfig(BaseModel):
     - ``aligned_share``: songs at one position; of those, ``rendered_share`` are rendered ones.
     - ``song_share`` has one entry per source: how often a remixed stem comes from a real song
       rather than from a rendered one.
+    - ``speed_share``: how often a stem, or all of an aligned song, is played faster or slower,
+      by up to ``most_semitones``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -46,6 +50,8 @@ class RemixConfig(BaseModel):
     absent_share: dict[str, float] = {"drums": 0.1, "bass": 0.1, "other": 0.08, "vocals": 0.22}
     level_db: dict[str, float] = {"drums": 0.0, "bass": -1.0, "other": 0.0, "vocals": 0.0}
     level_deviation_db: NonNegativeFloat = 4.5
+    speed_share: float = Field(0.7, ge=0, le=1)
+    most_semitones: float = Field(4.0, ge=0, le=12)
 
 
 @dataclass(frozen=True)
@@ -87,7 +93,7 @@ class RemixPool:
             bands = json.loads(place.read_text(encoding="utf-8"))
             found = {
                 path.stem: Stem(path, bands.get(path.stem, float("inf")))
-                for path in place.parent.glob("*.npy")
+                for path in sorted(place.parent.glob("*.npy"))
             }
             self._add(found, self._songs, self._whole)
         for track in read_tracks(rendered) if rendered is not None else ():
@@ -128,16 +134,16 @@ class RemixPool:
         if self._whole_rendered and self._whole and rng.random() < self.config.rendered_share:
             songs = self._whole_rendered
         song = songs[int(rng.integers(len(songs)))]
-        length = stems.shape[-1]
+        length, speed = stems.shape[-1], self._draw_speed(rng)
         shortest = min(self._length(stem) for stem in song)
-        start = int(rng.integers(max(1, shortest - length)))
+        start = int(rng.integers(max(1, shortest - _read_samples(length, speed))))
         for index, source in enumerate(SOURCES):
-            crop = self._crop(song[index], start, length)
+            crop = self._crop(song[index], start, length, speed)
             gain_db = rng.normal(0.0, 2.5)
             if source == "vocals" and songs is self._whole:
                 gain_db += rng.uniform(0.0, 10.0)
             stems[index, :, : crop.shape[1]] = crop * np.float32(10.0 ** (gain_db / 20.0))
-        return min(stem.band_hz for stem in song)
+        return min(stem.band_hz for stem in song) * speed
 
     def _draw_remix(self, rng: np.random.Generator, stems: np.ndarray) -> float:
         """Fill ``stems`` with unrelated origins; return where the first of them ends."""
@@ -151,32 +157,48 @@ class RemixPool:
                 continue
             songs, rendered = self._songs[source], self._rendered[source]
             use_song = songs and (not rendered or rng.random() < config.song_share[source])
-            stem, crop, rms = self._draw_crop(rng, songs if use_song else rendered, stems.shape[-1])
+            choices = songs if use_song else rendered
+            ends_hz, crop, rms = self._draw_crop(rng, choices, stems.shape[-1])
             gain_db = config.level_db[source] + rng.normal(0.0, config.level_deviation_db)
             gain = REFERENCE_RMS / max(rms, SILENT_RMS) * 10.0 ** (gain_db / 20.0)
             stems[index, :, : crop.shape[1]] = crop * np.float32(gain)
-            band_hz = min(band_hz, stem.band_hz)
+            band_hz = min(band_hz, ends_hz)
         return band_hz
+
+    def _draw_speed(self, rng: np.random.Generator) -> float:
+        semitones = rng.uniform(-self.config.most_semitones, self.config.most_semitones)
+        return float(2.0 ** (semitones / 12.0)) if rng.random() < self.config.speed_share else 1.0
 
     def _draw_crop(
         self, rng: np.random.Generator, choices: list[Stem], length: int
-    ) -> tuple[Stem, np.ndarray, float]:
-        """Return a stem, a crop of it (2, time) and its RMS; silent ones are drawn again."""
+    ) -> tuple[float, np.ndarray, float]:
+        """Return where a stem ends in Hz, a crop of it (2, time) and its RMS.
+
+        Silent ones are drawn again.
+        """
         for _ in range(CROP_TRIALS):
-            stem = choices[int(rng.integers(len(choices)))]
-            start = int(rng.integers(max(1, self._length(stem) - length)))
-            crop = self._crop(stem, start, length)
+            stem, speed = choices[int(rng.integers(len(choices)))], self._draw_speed(rng)
+            latest = self._length(stem) - _read_samples(length, speed)
+            crop = self._crop(stem, int(rng.integers(max(1, latest))), length, speed)
             rms = float(np.sqrt(np.mean(np.square(crop)))) if crop.size else 0.0
             if rms > SILENT_RMS:
                 break
-        return stem, crop, rms
+        return stem.band_hz * speed, crop, rms
 
     def _length(self, stem: Stem) -> int:
         if stem.path.suffix == ".npy":
             return len(self._array(stem.path))
         return int(soundfile.info(stem.path).frames)
 
-    def _crop(self, stem: Stem, start: int, length: int) -> np.ndarray:
+    def _crop(self, stem: Stem, start: int, length: int, speed: float) -> np.ndarray:
+        """Return (2, time): ``length`` samples, or fewer where the stem ends, at a speed."""
+        audio = self._read(stem, start, _read_samples(length, speed))
+        if speed == 1.0 or not audio.size:
+            return audio
+        faster = soxr.resample(audio.T, SAMPLE_RATE * speed, SAMPLE_RATE, quality="MQ")
+        return np.asarray(faster.T[:, :length], dtype=np.float32)
+
+    def _read(self, stem: Stem, start: int, length: int) -> np.ndarray:
         """Return (2, time)."""
         if stem.path.suffix == ".npy":
             integers = self._array(stem.path)[start : start + length].T
@@ -191,3 +213,8 @@ class RemixPool:
         if path not in self._open:
             self._open[path] = np.load(path, mmap_mode="r")
         return self._open[path]
+
+
+def _read_samples(length: int, speed: float) -> int:
+    """Return how many samples become ``length`` at a speed."""
+    return math.ceil(length * speed)

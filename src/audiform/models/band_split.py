@@ -39,7 +39,9 @@ POWER_FLOOR = 1e-7
 class BandSplitConfig(BaseModel):
     """Hyper-parameters of :class:`BandSplit`.
 
-    - ``bands``: (width in bins, how many) from the bottom up; what is left is the last band.
+    - ``fine_bins``: so many bins from the bottom have features and masks of their own; above,
+      ``coarse_width`` neighbours share them (None: all have their own). A *row* is either.
+    - ``bands``: (width in rows, how many) from the bottom up; what is left is the last band.
     - ``frames_per_token``: neighbouring frames that share a vector (their masks are apart).
     - ``hidden_channels``: length of a band's vector; ``num_blocks``: pairs of mixing along time
       and across bands.
@@ -55,6 +57,8 @@ class BandSplitConfig(BaseModel):
     audio_channels: Literal[2] = 2
     n_fft: PositiveInt = 4096
     hop_length: PositiveInt = 1024
+    fine_bins: PositiveInt | None = None
+    coarse_width: PositiveInt = 4
     bands: tuple[tuple[PositiveInt, PositiveInt], ...] = ((10, 10), (24, 12), (78, 5), (155, 5))
     frames_per_token: PositiveInt = 2
     hidden_channels: PositiveInt = 96
@@ -75,8 +79,8 @@ class BandSplitConfig(BaseModel):
                 f"hidden_channels {self.hidden_channels} must be a multiple of "
                 f"num_heads {self.num_heads}"
             )
-        if sum(width * count for width, count in self.bands) >= self.num_bins:
-            raise ValueError(f"bands exceed the {self.num_bins} bins; the last one takes the rest")
+        if sum(width * count for width, count in self.bands) >= self.num_rows:
+            raise ValueError(f"bands exceed the {self.num_rows} rows; the last one takes the rest")
         return self
 
     @property
@@ -90,10 +94,20 @@ class BandSplitConfig(BaseModel):
         return self.n_fft // 2 + 1
 
     @property
+    def num_fine(self) -> int:
+        """Bins that share their features and masks with no other."""
+        return self.num_bins if self.fine_bins is None else min(self.fine_bins, self.num_bins)
+
+    @property
+    def num_rows(self) -> int:
+        """What the network sees and masks: single bins, and groups of them above."""
+        return self.num_fine + -(-(self.num_bins - self.num_fine) // self.coarse_width)
+
+    @property
     def band_widths(self) -> list[int]:
-        """Width of every band in bins; they add up to ``num_bins``."""
+        """Width of every band in rows; they add up to ``num_rows``."""
         widths = [width for width, count in self.bands for _ in range(count)]
-        return [*widths, self.num_bins - sum(widths)]
+        return [*widths, self.num_rows - sum(widths)]
 
 
 class SelfAttention(nn.Module):
@@ -252,13 +266,14 @@ class BandSplit(nn.Module):
         """Return the features and, as context, the mixture's spectrum and length.
 
         The one input of ``core`` holds the compressed magnitudes of left, right, middle and
-        side: (batch, 4, bins, frames).
+        side: (batch, 4, rows, frames).
         """
         spectrum = stft(mixture, self.config.stft)
-        return Analysis(inputs=(features(spectrum),), context=(spectrum, mixture.shape[-1]))
+        inputs = (features(spectrum, self.config),)
+        return Analysis(inputs=inputs, context=(spectrum, mixture.shape[-1]))
 
     def core(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """Return the masks: (batch, sources, channels, bins, frames), summing to one."""
+        """Return the masks: (batch, sources, channels, rows, frames), summing to one."""
         (magnitudes,) = inputs
         config = self.config
         num_frames = magnitudes.shape[-1]
@@ -293,7 +308,8 @@ class BandSplit(nn.Module):
         """Apply the masks to the mixture's spectrum and return to audio of its length."""
         (masks,) = outputs
         spectrum, length = analysis.context
-        return istft(masks * spectrum[:, None], self.config.stft, num_samples=length)
+        stems = bins_of(masks, self.config) * spectrum[:, None]
+        return istft(stems, self.config.stft, num_samples=length)
 
     def forward(
         self, mixture: Float[Tensor, "batch channels time"]
@@ -303,9 +319,35 @@ class BandSplit(nn.Module):
         return self.synthesise(self.core(*analysis.inputs), analysis)
 
 
-def features(spectrum: Complex[Tensor, "batch 2 bin frame"]) -> Float[Tensor, "batch 4 bin frame"]:
-    """Return compressed magnitudes of left, right, middle and side."""
+def features(
+    spectrum: Complex[Tensor, "batch 2 bin frame"], config: BandSplitConfig
+) -> Float[Tensor, "batch 4 row frame"]:
+    """Return compressed magnitudes of left, right, middle and side; of a coarse row, the mean."""
     left, right = spectrum[:, 0], spectrum[:, 1]
     views = torch.stack([left, right, (left + right) / 2, (left - right) / 2], dim=1)
-    power = views.real.square() + views.imag.square()
+    power = rows_of(views.real.square() + views.imag.square(), config)
+    if config.num_fine < config.num_bins:
+        power[..., config.num_fine :, :] /= config.coarse_width
     return (power + POWER_FLOOR) ** (COMPRESSION / 2)
+
+
+def rows_of(
+    values: Float[Tensor, "*leading bin frame"], config: BandSplitConfig
+) -> Float[Tensor, "*leading row frame"]:
+    """Return the sums over the bins of each row."""
+    if config.num_fine == config.num_bins:
+        return values
+    fine, coarse = values.split([config.num_fine, config.num_bins - config.num_fine], dim=-2)
+    whole = F.pad(coarse, (0, 0, 0, -coarse.shape[-2] % config.coarse_width))
+    return torch.cat([fine, whole.unflatten(-2, (-1, config.coarse_width)).sum(dim=-2)], dim=-2)
+
+
+def bins_of(
+    rows: Float[Tensor, "*leading row frame"], config: BandSplitConfig
+) -> Float[Tensor, "*leading bin frame"]:
+    """Give each bin what its row has."""
+    if config.num_fine == config.num_bins:
+        return rows
+    fine, coarse = rows.split([config.num_fine, config.num_rows - config.num_fine], dim=-2)
+    spread = coarse.repeat_interleave(config.coarse_width, dim=-2)
+    return torch.cat([fine, spread[..., : config.num_bins - config.num_fine, :]], dim=-2)

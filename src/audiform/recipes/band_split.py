@@ -7,19 +7,19 @@ wrote (:mod:`audiform.data.rendering`); either may be absent, and a folder of so
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Complex, Float
 from pydantic import (
     BaseModel,
     ConfigDict,
     NonNegativeFloat,
+    PositiveFloat,
 )
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from audiform.augment.spectral import (
     AugmentConfig,
@@ -32,16 +32,19 @@ from audiform.checkpoints.model_package import resolve
 from audiform.data.layouts import read_tracks
 from audiform.data.pool import SAMPLE_RATE, SOURCES, prepare_songs
 from audiform.data.remix import RemixConfig, RemixPool
+from audiform.data.track import Track
 from audiform.dsp.stft import stft
 from audiform.errors import ConfigError
-from audiform.models.band_split import BandSplit, BandSplitConfig, features
+from audiform.models.band_split import BandSplit, BandSplitConfig, features, rows_of
+from audiform.recipes.excerpts import SongValidator
+from audiform.recipes.separation import quickest_attention
 from audiform.recipes.settings import with_settings
-from audiform.recipes.stems import RENDERED_FOLDER
+from audiform.recipes.stems import RENDERED_FOLDER, SeparationData
 from audiform.training.config import AverageConfig, TrainingConfig
 from audiform.training.examples import Batch, Sound
 from audiform.training.folder import require_free
 from audiform.training.loop import OnProgress, Task, train
-from audiform.training.losses import relative_error
+from audiform.training.losses import relative_error_of_energies
 from audiform.training.objective import full_precision
 from audiform.training.parallel import main_process_first
 from audiform.training.result import write_trained
@@ -57,13 +60,9 @@ LEVEL_DEVIATION_DB = 2.0
 CHECKPOINT_FILE = "model.safetensors"
 
 
-class PoolSettings(BaseModel):
-    """What is prepared before training: at which pitches real songs are read."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    semitones: tuple[float, ...] = (0.0, -2.0, 2.0, -4.0, 4.0)
-
+#: 8.4 kHz in single bins; what is above counts little and takes half of the time if it has
+#: masks for each bin.
+NETWORK = BandSplitConfig(fine_bins=778, bands=((10, 10), (24, 12), (78, 5), (106, 2)))
 
 #: What both forms of the run train with.
 COMMON = TrainingConfig(
@@ -79,27 +78,32 @@ COMMON = TrainingConfig(
 
 
 class BandSplitRun(BaseModel):
-    """All settings of a run. ``held_out`` are songs that it must not see."""
+    """All settings of a run.
+
+    ``held_out`` are songs that it must not see, and on which it is validated: on the middle
+    ``validation_seconds`` of each (None: all of it).
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    network: BandSplitConfig = BandSplitConfig()
+    network: BandSplitConfig = NETWORK
     training: TrainingConfig = COMMON.model_copy(
         update={
             "seed": 7,
             "batch_size": 5,
             "learning_rate": 1.2e-3,
-            "averages": (AverageConfig(decay=0.998),),
+            "averages": (AverageConfig(decay=0.999),),
             "save_every_seconds": 120.0,
             "max_steps": None,
-            "max_seconds": 3870.0,
+            "max_seconds": 14400.0,
+            "steps_per_epoch": 500,
         }
     )
-    source_weights: tuple[NonNegativeFloat, ...] = (1.0, 1.0, 1.0, 1.5)
-    pool: PoolSettings = PoolSettings()
+    source_weights: tuple[NonNegativeFloat, ...] = (1.0, 1.0, 1.0, 2.0)
     remix: RemixConfig = RemixConfig()
     augment: AugmentConfig = AugmentConfig()
     held_out: tuple[str, ...] = ("ev_lithium",)
+    validation_seconds: PositiveFloat | None = 60.0
 
 
 #: A few steps of a network that is good for nothing, in seconds.
@@ -107,6 +111,7 @@ TINY = BandSplitRun(
     network=BandSplitConfig(
         n_fft=512,
         hop_length=128,
+        fine_bins=192,
         bands=((8, 8), (32, 4)),
         hidden_channels=16,
         num_blocks=1,
@@ -115,7 +120,6 @@ TINY = BandSplitRun(
         fade_seconds=0.05,
     ),
     training=COMMON.model_copy(update={"seed": 1, "batch_size": 2, "log_every_steps": 2}),
-    pool=PoolSettings(semitones=(0.0,)),
     remix=RemixConfig(seconds=1.0),
     held_out=(),
 )
@@ -181,25 +185,28 @@ def run(
     recipe = with_settings(recipe, settings or {})
     require_free(output, resume=resume)
     with main_process_first():
-        prepare_pool(recipe, data, output / "pool")
+        held_out = prepare_pool(recipe, data, output / "pool")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.training.seed)
         network = BandSplit(recipe.network)
     if start is not None:
         network.load_state_dict(_weights(start, recipe.network))
-    trained = train(
-        Task(
-            network=network,
-            objective=BandSplitObjective(recipe.source_weights),
-            examples=PoolExamples(recipe, output / "pool", rendered=rendered_songs(data)),
-            sound=Sound(sample_rate=SAMPLE_RATE, sources=SOURCES),
-        ),
-        recipe.training,
-        folder=output,
-        description={**recipe.model_dump(mode="json"), "start": start},
-        resume=resume,
-        on_progress=on_progress,
+    task = Task(
+        network=network,
+        objective=BandSplitObjective(recipe.source_weights),
+        examples=PoolExamples(recipe, output / "pool", rendered=rendered_songs(data)),
+        validator=_validator(recipe, network, held_out, output),
+        sound=Sound(sample_rate=SAMPLE_RATE, sources=SOURCES),
     )
+    with quickest_attention():
+        trained = train(
+            task,
+            recipe.training,
+            folder=output,
+            description={**recipe.model_dump(mode="json"), "start": start},
+            resume=resume,
+            on_progress=on_progress,
+        )
     return write_trained(
         trained,
         output / CHECKPOINT_FILE,
@@ -209,7 +216,21 @@ def run(
         sample_rate=recipe.network.sample_rate,
         licence=Licence(code="MIT"),
         recipe=recipe,
+        scores={"validation": trained.scores} if trained.scores else {},
         half=True,
+    )
+
+
+def _validator(
+    recipe: BandSplitRun, network: BandSplit, held_out: list[Track], output: Path
+) -> SongValidator | None:
+    if not held_out:
+        return None
+    return SongValidator(
+        held_out,
+        SeparationData(validation_seconds=recipe.validation_seconds),
+        spec=network.spec,
+        cache_folder=output / "decoded",
     )
 
 
@@ -230,21 +251,23 @@ def rendered_songs(data: Path) -> Path | None:
     return folder if folder.is_dir() else None
 
 
-def prepare_pool(recipe: BandSplitRun, data: Path, folder: Path) -> None:
-    """Decode and shift the songs that the recipe trains on; what is there already is kept."""
+def prepare_pool(recipe: BandSplitRun, data: Path, folder: Path) -> list[Track]:
+    """Decode the songs that the recipe trains on, what is there is kept; return the others."""
     songs_folder = data / "songs" if (data / "songs").is_dir() else data
     if songs_folder == data and rendered_songs(data) is not None:
-        return  # nothing but rendered songs
-    used = [
-        song
-        for song in read_tracks(songs_folder)
-        if song.name not in recipe.held_out and set(song.sources) & set(SOURCES)
-    ]
-    prepare_songs(folder, used, recipe.pool.semitones)
+        return []  # nothing but rendered songs
+    songs = [song for song in read_tracks(songs_folder) if set(song.sources) & set(SOURCES)]
+    prepare_songs(folder, (song for song in songs if song.name not in recipe.held_out))
+    return [song for song in songs if song.name in recipe.held_out]
 
 
 class BandSplitObjective:
-    """The relative error of masked spectra; no way back to the waveform is needed for it."""
+    """The relative error of masked spectra, from energies alone: no complex number is needed.
+
+    A row's mask m leaves |m X - S|^2 = m^2 |X|^2 - 2 m Re(S X*) + |S|^2 of error, and bins of one
+    row add up. Each of the network's bands has an equal say (in the second view of
+    :func:`audiform.training.losses.relative_error`), however many bins it has.
+    """
 
     def __init__(self, source_weights: tuple[float, ...]) -> None:
         self.source_weights = source_weights
@@ -254,22 +277,47 @@ class BandSplitObjective:
     ) -> dict[str, Tensor]:
         """Return "loss", and the error of each source as "loss_SOURCE"."""
         assert isinstance(network, BandSplit)
-        reference = batch["spectra"]
-        device = reference.device
-        with full_precision(device):
-            mixture = reference.sum(dim=1)
-            inputs = features(mixture)
-        # On a CPU the plain form of attention is several times faster backward than the fused one.
-        with sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext():
-            (masks,) = network.core(inputs)
-        with full_precision(device):
-            estimate = masks.float() * mixture[:, None]
-            error = relative_error(estimate=estimate, reference=reference)
+        (masks,) = network.core(batch["features"])
+        with full_precision(masks.device):
+            error = masked_error(masks.float(), batch, network.config)
             by_source = zip(network.config.sources, error.mean(dim=0), strict=True)
             return {
                 "loss": weighted_mean(error, self.source_weights),
                 **{f"loss_{source}": mean for source, mean in by_source},
             }
+
+
+def masked_error(
+    masks: Float[Tensor, "batch source channel row frame"], batch: Batch, config: BandSplitConfig
+) -> Float[Tensor, "batch source"]:
+    """Return the relative error of what masks leave of a batch of :func:`energies_of`."""
+    power = batch["power"][:, None]
+    left = (masks * (masks * power - 2.0 * batch["shared"])).sum(dim=(2, 4))
+    errors = (left + batch["energy"]).clamp(min=0.0)  # rounding
+    widths = torch.tensor(config.band_widths, device=masks.device)
+    weights = (1.0 / (len(widths) * widths)).repeat_interleave(widths)
+    return relative_error_of_energies(errors, batch["power"].sum(dim=(1, 3)), weights)
+
+
+def energies_of(
+    stems: Complex[Tensor, "batch source 2 bin frame"], config: BandSplitConfig
+) -> Batch:
+    """Return what the network sees of the stems' sum, and what masks are judged by.
+
+    ``features``; ``power`` of the mixture (batch, channel, row, frame), ``shared``: what each
+    stem has in common with it (batch, source, channel, row, frame), and ``energy`` of each stem
+    (batch, source, row).
+    """
+    mixture = stems.sum(dim=1)
+    whole = mixture[:, None]
+    shared = stems.real * whole.real + stems.imag * whole.imag
+    energy = (stems.real.square() + stems.imag.square()).sum(dim=(2, 4))
+    return {
+        "features": features(mixture, config),
+        "power": rows_of(mixture.real.square() + mixture.imag.square(), config),
+        "shared": rows_of(shared, config),
+        "energy": rows_of(energy[..., None], config)[..., 0],
+    }
 
 
 class PoolExamples:
@@ -292,7 +340,7 @@ class PoolExamples:
         return {**self.__dict__, "_pool": None}
 
     def __call__(self, draw: int) -> Batch:
-        """Return ``spectra``: (1, source, channel, bin, frame), complex."""
+        """Return the :func:`energies_of` a mixture."""
         if self._pool is None:
             self._pool = RemixPool(self.folder, self.recipe.remix, rendered=self.rendered)
         recipe = self.recipe
@@ -316,4 +364,4 @@ class PoolExamples:
         level = (mixture.real.square() + mixture.imag.square()).mean(dim=(1, 2, 3)).sqrt()
         gain_db = LEVEL_DEVIATION_DB * torch.randn(len(stems), generator=generator)
         gain = 10.0 ** (gain_db / 20.0) / (level + 1e-6)
-        return {"spectra": stems * gain[:, None, None, None, None]}
+        return energies_of(stems * gain[:, None, None, None, None], recipe.network)

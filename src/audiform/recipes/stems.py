@@ -27,6 +27,7 @@ from torch import Tensor
 
 from audiform.augment.chain import AugmentChain
 from audiform.data.layouts import read_tracks
+from audiform.data.narrow import band_ends, cut_above
 from audiform.data.segments import SegmentDataset
 from audiform.data.split import DEFAULT_SHARES, split_tracks
 from audiform.data.track import Track
@@ -166,8 +167,19 @@ def data_fingerprint(tracks: Sequence[Track]) -> str:
     return total.hexdigest()
 
 
+class Crop(NamedTuple):
+    """Stems (source, channel, time), and where the first of them ends in Hz, mostly nowhere."""
+
+    stems: Float32[np.ndarray, "source channel time"]
+    ends_hz: float
+
+
 class StemExamples:
-    """Draws of ``group_size`` augmented items: ``stems`` (item, source, channel, time)."""
+    """Draws of ``group_size`` augmented items: ``stems`` (item, source, channel, time).
+
+    A mixture is cut where the first of its stems ends that went through a narrow band
+    (:mod:`audiform.data.narrow`), unless ``full_band`` says that there is no such stem.
+    """
 
     def __init__(
         self,
@@ -178,10 +190,13 @@ class StemExamples:
         audio_channels: int,
         seed: int,
         cache_folder: Path | None = None,
+        full_band: bool = False,
     ) -> None:
         self.data = data
         self.chain = chain
         self.seed = seed
+        # stems change places within a group
+        self.cuts_groups = any(step.kind == "remix" for step in chain.steps)
         sources, sample_rate = chain.sources, chain.sample_rate
         self.length = round(data.segment_seconds * sample_rate)
 
@@ -208,6 +223,7 @@ class StemExamples:
                 "unrelated songs with data.unrelated_share=1"
             )
         self.levels = _track_levels(tracks, sources, dataset) if data.normalise else {}
+        self.ends_hz = {} if full_band else _track_ends(tracks, sources, dataset)
 
     @property
     def draw_size(self) -> int:
@@ -223,18 +239,25 @@ class StemExamples:
     def __call__(self, draw: int) -> dict[str, Tensor]:
         """Return draw number ``draw``."""
         generator = torch.Generator().manual_seed(mixed_seed(self.seed, 0, draw))
-        stems = self.chain.apply(torch.from_numpy(self._read(draw, generator)), generator)
+        items = self._read(draw, generator)
+        lowest_hz = min(item.ends_hz for item in items)
+        rate = self.chain.sample_rate
+        cut = [
+            cut_above(
+                torch.from_numpy(item.stems),
+                cutoff_hz=lowest_hz if self.cuts_groups else item.ends_hz,
+                sample_rate=rate,
+            )
+            for item in items
+        ]
+        stems = self.chain.apply(torch.stack(cut), generator)
         return {"stems": stems[..., : self.length].contiguous()}
 
-    def _read(
-        self, draw: int, generator: torch.Generator
-    ) -> Float32[np.ndarray, "item source channel time"]:
+    def _read(self, draw: int, generator: torch.Generator) -> list[Crop]:
         rng = np.random.default_rng(int(torch.randint(2**62, (1,), generator=generator)))
         if self.aligned is None or rng.random() < self.data.unrelated_share:
-            return np.stack([self._unrelated(rng) for _ in range(self.draw_size)])
-        return np.stack(
-            [self._sounding_song(self.aligned, index, rng) for index in self._indices(draw)]
-        )
+            return [self._unrelated(rng) for _ in range(self.draw_size)]
+        return [self._sounding_song(self.aligned, index, rng) for index in self._indices(draw)]
 
     def _indices(self, draw: int) -> list[int]:
         """Return the crops of a draw: each epoch goes through all, in an order of its own."""
@@ -246,41 +269,39 @@ class StemExamples:
         first = place * self.draw_size
         return [int(order[(first + item) % len(order)]) for item in range(self.draw_size)]
 
-    def _sounding_song(
-        self, dataset: SegmentDataset, index: int, rng: np.random.Generator
-    ) -> Float32[np.ndarray, "source channel time"]:
+    def _sounding_song(self, dataset: SegmentDataset, index: int, rng: np.random.Generator) -> Crop:
         """Return a crop, or where it is silent another one."""
-        stems = self._song(dataset, index)
+        crop = self._song(dataset, index)
         for _ in range(self.data.trials):
-            if _rms(stems.sum(axis=0)) >= SILENT_SHARE:
+            if _rms(crop.stems.sum(axis=0)) >= SILENT_SHARE:
                 break
-            stems = self._song(dataset, int(rng.integers(len(dataset))))
-        return stems
+            crop = self._song(dataset, int(rng.integers(len(dataset))))
+        return crop
 
-    def _song(
-        self, dataset: SegmentDataset, index: int
-    ) -> Float32[np.ndarray, "source channel time"]:
+    def _song(self, dataset: SegmentDataset, index: int) -> Crop:
         """Return a crop at the level of its track."""
         stems = dataset.read(index)
+        name = dataset.tracks[dataset.locate(index).track_index].name
         if self.levels:
-            stems /= self.levels[dataset.tracks[dataset.locate(index).track_index].name]
-        return stems
+            stems /= self.levels[name]
+        ends = self.ends_hz.get(name, {})
+        return Crop(stems, min(ends.get(source, float("inf")) for source in dataset.sources))
 
-    def _unrelated(self, rng: np.random.Generator) -> Float32[np.ndarray, "source channel time"]:
-        return np.concatenate([self._sounding(dataset, rng) for dataset in self.apart])
+    def _unrelated(self, rng: np.random.Generator) -> Crop:
+        crops = [self._sounding(dataset, rng) for dataset in self.apart]
+        stems = np.concatenate([crop.stems for crop in crops])
+        return Crop(stems, min(crop.ends_hz for crop in crops))
 
-    def _sounding(
-        self, dataset: SegmentDataset, rng: np.random.Generator
-    ) -> Float32[np.ndarray, "1 channel time"]:
+    def _sounding(self, dataset: SegmentDataset, rng: np.random.Generator) -> Crop:
         for _ in range(self.data.trials + 1):
-            stem = self._song(dataset, int(rng.integers(len(dataset))))
-            rms = _rms(stem)
+            crop = self._song(dataset, int(rng.integers(len(dataset))))
+            rms = _rms(crop.stems)
             if rms >= SILENT_SHARE:
                 break
         gain_db = 0.0 if self.data.balance_db is None else self.data.balance_db * rng.normal()
         if self.data.balance_db is not None and rms >= SILENT_SHARE:
-            stem *= np.float32(BALANCED_RMS / rms * 10.0 ** (gain_db / 20.0))
-        return stem
+            crop.stems[...] *= np.float32(BALANCED_RMS / rms * 10.0 ** (gain_db / 20.0))
+        return crop
 
 
 class SharedExamples:
@@ -345,3 +366,17 @@ def _track_levels(
             statistic = statistic.update(torch.from_numpy(stems.sum(axis=0)))
         levels[track.name] = np.float32(statistic.normalisation().scale)
     return levels
+
+
+def _track_ends(
+    tracks: Sequence[Track],
+    sources: Sequence[str],
+    dataset: Callable[[Sequence[Track], Sequence[str]], SegmentDataset],
+) -> dict[str, dict[str, float]]:
+    """Return where the stems of each track end."""
+    return {
+        track.name: band_ends(
+            dataset([track], [source for source in sources if source in track.stems]), 0
+        )
+        for track in tracks
+    }

@@ -89,9 +89,22 @@ def relative_error(
     error = estimate - reference
     errors = (error.real.square() + error.imag.square()).sum(dim=(2, 4))
     mixture = reference.sum(dim=1)
-    energies = (mixture.real.square() + mixture.imag.square()).sum(dim=(1, 3))[:, None]
-    total = energies.sum(dim=2) + 1e-8
+    energies = (mixture.real.square() + mixture.imag.square()).sum(dim=(1, 3))
+    return relative_error_of_energies(errors, energies)
+
+
+def relative_error_of_energies(
+    errors: Float[Tensor, "batch source bin"],
+    energies: Float[Tensor, "batch bin"],
+    weights: Float[Tensor, " bin"] | None = None,
+) -> PerSource:
+    """Return :func:`relative_error` from energies of the error and of the mixture in each bin.
+
+    ``weights`` are those of the bins in the second view; they add up to 1 (None: all alike).
+    """
+    total = energies.sum(dim=1)[:, None] + 1e-8
     whole = (errors.sum(dim=2) / total + RATIO_FLOOR).sqrt()
     floor = QUIET_BIN * total[..., None] / energies.shape[-1]
-    by_bin = (errors / (energies + floor) + RATIO_FLOOR).sqrt().mean(dim=2)
+    ratios = (errors / (energies[:, None] + floor) + RATIO_FLOOR).sqrt()
+    by_bin = ratios.mean(dim=2) if weights is None else ratios @ weights
     return (whole + by_bin) / 2

@@ -79,13 +79,18 @@ class Chain:
 
 @dataclass(frozen=True)
 class Habits:
-    """What is usual for a kind of track; shares are probabilities."""
+    """What is usual for a kind of track; shares are probabilities.
+
+    ``low_db``, ``bell_db`` and ``high_db`` are the gains of the equaliser's shelves and bells.
+    """
 
     high_pass_hz: tuple[float, float]
     compressed: float = 0.6
     driven: float = 0.1
     drive_db: tuple[float, float] = (-6.0, 8.0)
-    tilt_db: float = 4.0
+    low_db: tuple[float, float] = (-4.0, 4.0)
+    bell_db: tuple[float, float] = (-4.0, 4.0)
+    high_db: tuple[float, float] = (-4.0, 4.0)
     echoed: float = 0.0
     in_room: float = 0.5
     room_db: tuple[float, float] = (-26.0, -8.0)
@@ -94,15 +99,19 @@ class Habits:
 
 #: Kind of track -> what is usual.
 HABITS = {
-    "drums": Habits((20.0, 35.0), compressed=0.7, driven=0.25, in_room=0.6),
+    "drums": Habits((20.0, 35.0), compressed=0.7, driven=0.25, high_db=(-6.0, 2.0), in_room=0.6),
     "bass": Habits((25.0, 40.0), compressed=0.8, driven=0.35, drive_db=(-6.0, 16.0), in_room=0.03),
     "part": Habits((60.0, 160.0), compressed=0.4, driven=0.1, echoed=0.2, in_room=0.65,
                    room_db=(-24.0, -4.0), tremolo=0.06),
     "guitar": Habits((70.0, 120.0), compressed=0.2, driven=1.0, drive_db=(8.0, 38.0), echoed=0.12,
                      in_room=0.4),
-    "voice": Habits((70.0, 140.0), compressed=0.95, driven=0.3, drive_db=(-10.0, 6.0), echoed=0.35,
-                    in_room=0.8, room_db=(-24.0, -6.0)),
-    "voices behind": Habits((120.0, 250.0), compressed=0.95, driven=0.2, echoed=0.4, in_room=0.95,
+    # who sings loud over a band, close to a bright microphone, has less below and more above
+    # than who speaks
+    "voice": Habits((70.0, 140.0), compressed=0.95, driven=0.3, drive_db=(-10.0, 6.0),
+                    low_db=(-9.0, 0.0), high_db=(0.0, 10.0), echoed=0.35, in_room=0.8,
+                    room_db=(-24.0, -6.0)),
+    "voices behind": Habits((120.0, 250.0), compressed=0.95, driven=0.2, low_db=(-9.0, 0.0),
+                            high_db=(0.0, 10.0), echoed=0.4, in_room=0.95,
                             room_db=(-14.0, -1.0)),
 }  # fmt: skip
 
@@ -112,14 +121,10 @@ def draw_chain(kind: str, library: SampleLibrary, rng: np.random.Generator, grid
     habits = HABITS[kind]
     rooms = library.of_class("rir")
     centres = np.exp(rng.uniform(np.log(250.0), np.log(5000.0), 2))
-    gains = rng.uniform(-habits.tilt_db, habits.tilt_db, 4)
     bands = (
-        Band("low", float(rng.uniform(80.0, 300.0)), float(gains[0])),
-        *(
-            Band("bell", float(hz), float(gain))
-            for hz, gain in zip(centres, gains[1:3], strict=True)
-        ),
-        Band("high", float(rng.uniform(3000.0, 10000.0)), float(gains[3])),
+        Band("low", float(rng.uniform(80.0, 300.0)), float(rng.uniform(*habits.low_db))),
+        *(Band("bell", float(hz), float(rng.uniform(*habits.bell_db))) for hz in centres),
+        Band("high", float(rng.uniform(3000.0, 10000.0)), float(rng.uniform(*habits.high_db))),
     )
     beats = float(rng.choice([0.25, 0.5, 0.75, 1.0]))
     echo_ms = min(LONGEST_ECHO_MS, 60000.0 / grid.bpm * beats)

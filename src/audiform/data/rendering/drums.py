@@ -74,8 +74,9 @@ def draw_drums(
 ) -> DrumPlan:
     """Draw a kit and a drummer."""
     found = kits(library)
-    # Large acoustic kits are worth more than many small machines.
-    weights = np.array([len(hits) ** 0.7 for hits in found.values()])
+    # Large acoustic kits are worth more than many small machines, and shakers make no kit.
+    struck = [sum(hit.kind != "perc" for hit in hits) for hits in found.values()]
+    weights = np.array(struck) ** 0.7
     kit = str(rng.choice(list(found), p=weights / weights.sum()))
     kinds = {hit.kind for hit in found[kit]}
     percussion = sorted({hit.instrument for hit in library.of_class("drums") if hit.kind == "perc"})

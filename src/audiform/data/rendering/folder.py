@@ -35,7 +35,7 @@ SETTINGS_FILE = "rendering.json"
 SONG_FILE = "song.json"
 
 #: Raised when equal settings give other songs.
-RENDERER_VERSION = 1
+RENDERER_VERSION = 2
 
 
 class RenderConfig(BaseModel):

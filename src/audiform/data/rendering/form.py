@@ -29,11 +29,11 @@ ENERGY = {
 #: How often a group plays in a section.
 PRESENCE = {
     "intro": {"drums": 0.5, "bass": 0.45, "other": 0.65, "vocals": 0.12},
-    "verse": {"drums": 0.92, "bass": 0.9, "other": 0.6, "vocals": 0.95},
-    "build": {"drums": 0.85, "bass": 0.8, "other": 0.75, "vocals": 0.9},
-    "chorus": {"drums": 0.97, "bass": 0.97, "other": 0.9, "vocals": 0.95},
-    "break": {"drums": 0.25, "bass": 0.3, "other": 0.5, "vocals": 0.5},
-    "bridge": {"drums": 0.8, "bass": 0.75, "other": 0.65, "vocals": 0.6},
+    "verse": {"drums": 0.92, "bass": 0.9, "other": 0.6, "vocals": 0.9},
+    "build": {"drums": 0.85, "bass": 0.8, "other": 0.75, "vocals": 0.8},
+    "chorus": {"drums": 0.97, "bass": 0.97, "other": 0.9, "vocals": 0.93},
+    "break": {"drums": 0.25, "bass": 0.3, "other": 0.5, "vocals": 0.35},
+    "bridge": {"drums": 0.75, "bass": 0.75, "other": 0.65, "vocals": 0.5},
     "solo": {"drums": 0.97, "bass": 0.95, "other": 0.8, "vocals": 0.12},
     "outro": {"drums": 0.55, "bass": 0.55, "other": 0.65, "vocals": 0.3},
 }

@@ -50,6 +50,9 @@ REAL_SHARE = 0.4
 #: Share of voices that were recorded in a narrow band, among those that sing a melody.
 NARROW_SHARE = 0.4
 
+#: Singers over a band lie so many semitones above where they speak.
+ABOVE_SPEECH = (4.0, 15.0)
+
 #: Shortest recording of a voice that is used.
 SHORTEST_SECONDS = 3.0
 
@@ -98,7 +101,7 @@ def draw_vocals(
         manner=manner,
         melody=draw_melody_plan(
             rng,
-            centre=float(np.clip(usual + rng.uniform(3.0, 11.0), 48.0, 76.0)),
+            centre=float(np.clip(usual + rng.uniform(*ABOVE_SPEECH), 50.0, 76.0)),
             bar_seconds=grid.bar_seconds,
         ),
         doubles_db=float(rng.uniform(-12.0, -3.0)) if rng.random() < 0.45 else None,
