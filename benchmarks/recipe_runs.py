@@ -12,7 +12,6 @@ from typing import Any
 
 from audiform.evaluation.separation import evaluate
 from audiform.recipes import RECIPES
-from audiform.training.folder import STATE_FILE
 
 #: Figure that is compared, and what a run's folder ends with.
 FIGURE = "mdx_sdr_db"
@@ -79,14 +78,13 @@ def trained(
     What is made of the songs before training is made once for all runs beside this one: they
     must hold out the same songs.
     """
-    begun = (run / STATE_FILE).is_file()
     run.mkdir(parents=True, exist_ok=True)
     for name in SHARED_FOLDERS:
         (run.parent / name).mkdir(exist_ok=True)
         if not (run / name).exists():
             (run / name).symlink_to(Path("..") / name)
     begin = None if start is None else str(start)
-    return RECIPES[recipe](data, run, resume=begun, start=begin, settings=settings)
+    return RECIPES[recipe](data, run, resume=True, start=begin, settings=settings)
 
 
 def held_out_settings(recipe: str, held_out: Sequence[str]) -> dict[str, Any]:
