@@ -20,8 +20,11 @@ joins = st.one_of(
 )
 
 
-def run(model, audio, *, blocks=None, normalisation=None, batch_size=1, workers=1, **options):
+def run(
+    model, audio, *, blocks=None, normalisation=None, batch_size=1, workers=1, half=False, **options
+):
     plan = plan_windows(model, **options)
+    plan = plan.half_shifted() if half else plan
     runner = SegmentRunner(model, device=CPU, batch_size=batch_size, num_workers=workers)
     stream = SegmentStream(runner, plan, normalisation=normalisation or Normalisation())
     pieces = audio.split(blocks or audio.shape[-1], dim=-1)
@@ -35,21 +38,24 @@ def expected_shares(audio):
 
 @settings(max_examples=60, deadline=None)
 @given(joins, st.integers(1, 900), st.integers(2, 300), st.integers(1, 400), st.integers(1, 5),
-       st.integers(0, 50), st.booleans())  # fmt: skip
-def test_shares_come_back_exactly(join, length, segment, block, batch, extra, fixed) -> None:
+       st.integers(0, 50), st.booleans(), st.booleans())  # fmt: skip
+def test_shares_come_back_exactly(join, length, segment, block, batch, extra, fixed, half) -> None:
     audio = torch.randn(2, length)
     model = ShareModel(segment_samples=segment, join=join, extra_input=extra, fixed_segment=fixed)
-    found = run(model, audio, blocks=block, batch_size=batch)
+    found = run(model, audio, blocks=block, batch_size=batch, half=half)
     torch.testing.assert_close(found, expected_shares(audio), atol=1e-5, rtol=1e-5)
 
 
-@settings(max_examples=25, deadline=None)
-@given(st.integers(1, 900), st.integers(1, 300), st.integers(1, 7), st.integers(1, 3))
-def test_blocks_batches_and_workers_do_not_change_the_result(length, block, batch, workers) -> None:
+@settings(max_examples=40, deadline=None)
+@given(joins, st.booleans(), st.integers(1, 900), st.integers(1, 300), st.integers(1, 7),
+       st.integers(1, 3))  # fmt: skip
+def test_blocks_batches_and_workers_do_not_change_the_result(
+    join, half, length, block, batch, workers
+) -> None:
     audio = torch.randn(2, length)
-    model = ShareModel(segment_samples=200, context=9)
-    whole = run(model, audio)
-    pieces = run(model, audio, blocks=block, batch_size=batch, workers=workers)
+    model = ShareModel(segment_samples=200, context=9, join=join)
+    whole = run(model, audio, half=half)
+    pieces = run(model, audio, blocks=block, batch_size=batch, workers=workers, half=half)
     torch.testing.assert_close(pieces, whole, atol=1e-6, rtol=1e-5)
 
 

@@ -8,7 +8,7 @@ import torch
 from audiform.audio import Audio
 from audiform.errors import AudioError, ConfigError, DeviceError
 from audiform.inference.separator import Separator
-from audiform.protocols import CentreCrop
+from audiform.protocols import CentreCrop, OverlapAdd
 from tests.models_for_tests import SHARES, SOURCES, ShareModel
 
 
@@ -215,14 +215,42 @@ def test_no_split_gives_the_model_the_whole_track() -> None:
 
 
 def test_half_a_shift_is_the_mean_of_two_passes() -> None:
+    """The second one has borders at 2000, 6000 ...: those of the track without its beginning."""
     model = ShareModel(segment_samples=4000, join=CentreCrop(0, 0), context=50)
     samples = torch.from_numpy(noise(2, 22_050).T.copy())
-    plain = Separator(model).separate(Audio(samples, 44100))["bass"].samples
-    later = torch.nn.functional.pad(samples, (2000, 0))
-    moved = Separator(model).separate(Audio(later, 44100))["bass"].samples[:, 2000:]
-    found = Separator(model, shifts="half").separate(Audio(samples, 44100))["bass"].samples
+
+    def bass(samples: torch.Tensor, shifts=None) -> torch.Tensor:
+        return Separator(model, shifts=shifts).separate(Audio(samples, 44100))["bass"].samples
+
+    plain, found = bass(samples), bass(samples, "half")
+    moved = torch.cat([plain[:, :2000], bass(samples[:, 2000:])], dim=1)
     torch.testing.assert_close(found, (plain + moved) / 2, atol=1e-6, rtol=0)
     assert (found - plain).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("join", [CentreCrop(100, 10), OverlapAdd(0.25)])
+@pytest.mark.parametrize("length", [2000, 3330])
+def test_no_pass_hears_silence_that_is_not_in_the_track(join, length) -> None:
+    """A network that hears half a segment of zeros before a song answers worse to the rest."""
+    heard = []
+
+    class Listening(ShareModel):
+        def analyse(self, mixture):
+            heard.append(mixture)
+            return super().analyse(mixture)
+
+    model = Listening(segment_samples=1000, join=join)
+    separator = Separator(model, shifts="half")
+    separator.separate(Audio(torch.ones(2, length), 44100))
+    assert len(heard) > 2 * length / 1000
+    assert all((mixture == 1).all() for mixture in heard)
+
+
+def test_one_segment_is_run_once() -> None:
+    model = ShareModel(segment_samples=1000)
+    separator = Separator(model, shifts="half", split=False)
+    separator.separate(Audio(torch.randn(2, 3000), 44100))
+    assert len(model.calls) == 1
 
 
 def test_shifts_change_little_and_repeat_exactly() -> None:

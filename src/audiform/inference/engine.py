@@ -151,15 +151,7 @@ class SegmentStream:
         self._input = torch.cat([self._input, (block - level.offset) / level.scale], dim=-1)
         known = self._input_start + self._input.shape[-1]
         windows: list[Window] = []
-        while True:
-            window = self._plan.window(self._index + len(windows), known)
-            full = len(self._plan.weights) - (window.weight_start if window else 0)
-            if (
-                window is None
-                or window.stop - window.start < full
-                or max(window.input_stop, window.stop) > known
-            ):
-                break
+        while (window := self._plan.window_so_far(self._index + len(windows), known)) is not None:
             windows.append(window)
         return self._run_whole_batches(windows)
 

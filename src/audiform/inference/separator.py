@@ -287,6 +287,16 @@ class Separator:
             return member.plan
         return plan_windows(network, segment_samples=whole_samples, overlap=0)
 
+    def _passes(
+        self, member: _LoadedMember, num_samples: int | None
+    ) -> Iterator[tuple[WindowPlan, int]]:
+        """Give the plan of each pass, and how many samples it delays the track by."""
+        for delay in self._delays:
+            whole = None if self._split or num_samples is None else num_samples + delay
+            yield self._plan(member, whole), delay
+        if self._half_shift and self._split:  # one segment has no borders to shift
+            yield member.plan.half_shifted(), 0
+
     def _open_stream(
         self,
         normalisation: Normalisation,
@@ -302,12 +312,11 @@ class Separator:
         streams, weights = [], []
         for index in self._counting(needed):
             member = self._member(index)
-            for delay in [0, member.plan.stride // 2] if self._half_shift else self._delays:
-                whole = None if self._split or num_samples is None else num_samples + delay
+            for plan, delay in self._passes(member, num_samples):
                 streams.append(
                     SegmentStream(
                         member.runner,
-                        self._plan(member, whole),
+                        plan,
                         normalisation=normalisation,
                         restore_offset=self._restore_offset,
                         delay_samples=delay,

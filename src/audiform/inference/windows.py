@@ -7,7 +7,7 @@ last ones need the length.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -36,38 +36,68 @@ class Window:
 class WindowPlan:
     """How a track is cut for a model.
 
-    Window k covers [k stride - lead, k stride - lead + len(weights)); windows go on as long as
-    k stride lies inside the track. ``input_samples`` says how much the network is fed for a
-    window of some length; what it is fed in excess is real context around the window, or
-    with ``on_a_grid`` around the place where the window would be if the track did not end.
+    Window k covers [k stride - shift - lead, k stride - shift - lead + len(weights)); windows go
+    on as long as k stride - shift lies inside the track. ``input_samples`` says how much the
+    network is fed for a window of some length; what it is fed in excess is real context around
+    the window. With ``whole_inputs`` it is fed as much for a window that an end of the track
+    cuts short, and stays inside a track that is long enough: no zeros in place of music.
+    Without, such a window lies amid zeros (Demucs).
     """
 
     stride: int
     lead: int
-    on_a_grid: bool
+    whole_inputs: bool
     weights: Float[Tensor, " window"]
     input_samples: Callable[[int], int]
+    shift: int = 0
 
     @property
     def history_samples(self) -> int:
         """How far before its start a window can reach for context."""
         return self.input_samples(len(self.weights))
 
+    def half_shifted(self) -> WindowPlan:
+        """Return the plan whose borders lie in the middle between those of this one."""
+        return replace(self, shift=self.stride // 2, whole_inputs=True)
+
     def window(self, index: int, num_samples: int) -> Window | None:
         """Return window ``index`` of a track of ``num_samples``, None when there is none."""
-        if index * self.stride >= num_samples:
+        if index * self.stride - self.shift >= num_samples:
             return None
-        nominal = index * self.stride - self.lead
+        nominal = self._nominal_start(index)
         start = max(0, nominal)
         stop = min(num_samples, nominal + len(self.weights))
-        first, length = (nominal, len(self.weights)) if self.on_a_grid else (start, stop - start)
-        fed = self.input_samples(length)
-        input_start = first - (fed - length) // 2
+        if self.whole_inputs:
+            fed = self.input_samples(min(len(self.weights), num_samples))
+            # a track that is shorter than the input lies in it as a whole
+            earliest, latest = sorted((0, num_samples - fed))
+            input_start = min(max(self._context_start(nominal), earliest), latest)
+        else:
+            fed = self.input_samples(stop - start)
+            input_start = start - (fed - (stop - start)) // 2
         return Window(start, stop, input_start, input_start + fed, start - nominal)
+
+    def window_so_far(self, index: int, known_samples: int) -> Window | None:
+        """Return window ``index`` if it is the same however a track of which so much is known
+        goes on, None otherwise.
+        """
+        nominal = self._nominal_start(index)
+        input_stop = max(0, self._context_start(nominal)) + self.history_samples
+        if max(input_stop, nominal + len(self.weights)) > known_samples:
+            return None
+        return self.window(index, known_samples)
 
     def final_before(self, index: int) -> int:
         """Return the first sample that window ``index`` and later ones may still change."""
-        return max(0, index * self.stride - self.lead)
+        return max(0, self._nominal_start(index))
+
+    def _nominal_start(self, index: int) -> int:
+        """Return where a window would begin if the track did not."""
+        return index * self.stride - self.shift - self.lead
+
+    def _context_start(self, nominal: int) -> int:
+        """Return where the input of a window begins that no end of the track cuts short."""
+        return nominal - (self.history_samples - len(self.weights)) // 2
 
 
 def plan_windows(
@@ -118,7 +148,7 @@ def _overlap_add(model: SeparationModel, join: OverlapAdd, segment: int) -> Wind
     return WindowPlan(
         stride=max(1, int((1 - join.overlap) * segment)),
         lead=0,
-        on_a_grid=False,
+        whole_inputs=False,
         weights=weights / weights.max(),
         input_samples=(lambda _: segment) if fixed else model.input_samples,
     )
@@ -131,7 +161,7 @@ def _centre_crop(join: CentreCrop, segment: int) -> WindowPlan:
     return WindowPlan(
         stride=segment,
         lead=fade // 2,
-        on_a_grid=True,
+        whole_inputs=True,
         weights=torch.cat([ramp, torch.ones(segment - fade), ramp.flip(0)]),
         input_samples=lambda _: fed,
     )
