@@ -228,9 +228,12 @@ def test_half_a_shift_is_the_mean_of_two_passes() -> None:
     assert (found - plain).abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("join", [CentreCrop(100, 10), OverlapAdd(0.25)])
+@pytest.mark.parametrize(
+    ("join", "shifts"),
+    [(CentreCrop(100, 10), "half"), (OverlapAdd(0.25), "half"), (CentreCrop(100, 10), 3)],
+)
 @pytest.mark.parametrize("length", [2000, 3330])
-def test_no_pass_hears_silence_that_is_not_in_the_track(join, length) -> None:
+def test_no_pass_hears_silence_that_is_not_in_the_track(join, shifts, length) -> None:
     """A network that hears half a segment of zeros before a song answers worse to the rest."""
     heard = []
 
@@ -240,7 +243,7 @@ def test_no_pass_hears_silence_that_is_not_in_the_track(join, length) -> None:
             return super().analyse(mixture)
 
     model = Listening(segment_samples=1000, join=join)
-    separator = Separator(model, shifts="half")
+    separator = Separator(model, shifts=shifts)
     separator.separate(Audio(torch.ones(2, length), 44100))
     assert len(heard) > 2 * length / 1000
     assert all((mixture == 1).all() for mixture in heard)

@@ -55,11 +55,12 @@ class Separator:
     ``device`` is auto, cpu, cuda, cuda:N or mps. ``segment_seconds`` and ``overlap`` (a share
     of the segment) replace the model's own; ``split=False`` gives the whole track to the model
     as one segment, if that can take it. ``shifts`` > 0 averages over that many passes
-    with the track delayed by up to half a second, drawn from ``seed``; ``shifts="half"`` over
-    two, of which the second has its segments half a segment later. ``batch_size``
-    segments run at once, ``num_workers`` such batches side by side; neither changes the
-    result. ``backend`` (torch, openvino, auto) runs the networks, in ``precision`` (fp32, bf16,
-    fp16, auto); torch in fp32 is the reference, and auto finds out what is fastest here and
+    with the track delayed by up to half a second, drawn from ``seed`` (where segments are
+    cropped, with their borders moved by as much); ``shifts="half"`` over two, the borders of the
+    second half a segment from those of the first. ``batch_size`` segments run at once,
+    ``num_workers`` such batches side by side; neither changes the result. ``backend`` (torch,
+    openvino, auto) runs the networks, in ``precision`` (fp32, bf16, fp16, auto); torch in fp32 is
+    the reference, and auto finds out what is fastest here and
     at least 35 dB from it (:mod:`audiform.inference.backends.choice`). ``quality`` (fast,
     balanced, best) stands for an overlap, shifts and a precision
     (:mod:`audiform.inference.quality`), each of which can be given instead; None is the
@@ -290,10 +291,14 @@ class Separator:
     def _passes(
         self, member: _LoadedMember, num_samples: int | None
     ) -> Iterator[tuple[WindowPlan, int]]:
-        """Give the plan of each pass, and how many samples it delays the track by."""
+        """Give the plan of each pass, and how many zeros it puts before the track.
+
+        That is how Demucs shifts; where inputs are whole, the borders are moved instead.
+        """
         for delay in self._delays:
             whole = None if self._split or num_samples is None else num_samples + delay
-            yield self._plan(member, whole), delay
+            plan = self._plan(member, whole)
+            yield (plan.shifted(delay), 0) if plan.whole_inputs else (plan, delay)
         if self._half_shift and self._split:  # one segment has no borders to shift
             yield member.plan.half_shifted(), 0
 

@@ -56,9 +56,13 @@ class WindowPlan:
         """How far before its start a window can reach for context."""
         return self.input_samples(len(self.weights))
 
+    def shifted(self, samples: int) -> WindowPlan:
+        """Return the plan whose borders lie so much earlier, all inputs whole."""
+        return replace(self, shift=samples % self.stride, whole_inputs=True)
+
     def half_shifted(self) -> WindowPlan:
         """Return the plan whose borders lie in the middle between those of this one."""
-        return replace(self, shift=self.stride // 2, whole_inputs=True)
+        return self.shifted(self.stride // 2)
 
     def window(self, index: int, num_samples: int) -> Window | None:
         """Return window ``index`` of a track of ``num_samples``, None when there is none."""
