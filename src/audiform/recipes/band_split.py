@@ -122,6 +122,7 @@ TINY = BandSplitRun(
     training=COMMON.model_copy(update={"seed": 1, "batch_size": 2, "log_every_steps": 2}),
     remix=RemixConfig(seconds=1.0),
     held_out=(),
+    validation_seconds=1.0,
 )
 
 
