@@ -25,8 +25,9 @@ UNRELATED = 0.5
 #: Output minus input below this (dB) is a copy.
 COPY_DB = -80.0
 
-#: The output's own noise above this (dB against its loud moments) is worth a warning, a note.
-NOISE_WARNING_DB, NOISE_NOTE_DB = -42.0, -55.0
+#: The output's own noise above this (dB against its loud moments) is worth a warning, hum from a
+#: lower level on, as it is heard better; and a note.
+NOISE_WARNING_DB, HUM_WARNING_DB, NOISE_NOTE_DB = -42.0, -50.0, -55.0
 
 
 def pair_findings(scan: TrackScan, *, has_pulses: bool = False) -> Iterator[Finding]:
@@ -234,9 +235,10 @@ def _noise_findings(fit: PairFit, found: partial[Finding]) -> Iterator[Finding]:
     if noise is None or noise.level_db < NOISE_NOTE_DB:
         return
     what = "hum" if noise.mains_hz else "noise"
+    warned = HUM_WARNING_DB if noise.mains_hz else NOISE_WARNING_DB
     of = f"mains at {noise.mains_hz:.0f} Hz and its harmonics" if noise.mains_hz else "noise"
     yield found(
-        Level.warning if noise.level_db > NOISE_WARNING_DB else Level.note,
+        Level.warning if noise.level_db > warned else Level.note,
         what,
         f"has {of} at {noise.level_db:.0f} dB against its loud moments, which its input has not",
         "a model learns no noise: mend the cabling, turn up what is played, or record again",

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from audiform.data.check.mixing import decibels
+from audiform.data.check.pair_hum import MAINS_HZ, find_hum
 
 #: Length of the frames in which levels are compared.
 FRAME_SECONDS = 0.02
@@ -63,21 +64,8 @@ PAUSE_DB, PAUSE_SECONDS = -70.0, 0.3
 #: Noise is steady: from the first to the last third of a pause it changes by less, in dB.
 STEADY_DB = 2.0
 
-#: Frequencies of mains in Hz, harmonics looked at, how many of them have to stand out.
-MAINS_HZ, MAINS_HARMONICS, MAINS_COUNT = (50.0, 60.0), 8, 3
-
-#: A line stands out by this factor (power) from what is around, and that from the input's.
-MAINS_HEIGHT, MAINS_OVER_INPUT = 5.0, 4.0
-
 #: Lines of more power than this share of loud moments are what is played.
 HUM_SHARE = 0.01
-
-#: A line of mains is one tone all the time: so much of the power around it is in its peak, and
-#: its frequency is so near to a multiple of one, in Hz.
-ONE_TONE, AROUND_HZ, SAME_HZ = 0.2, 1.5, 0.1
-
-#: Its frequency is told from at most so many samples.
-LONGEST_SPECTRUM = 1 << 21
 
 #: What sounds in a pause is hum where it repeats with mains to this correlation.
 REPEATS_IN_PAUSE = 0.7
@@ -402,10 +390,23 @@ def stationary_noise(
     if not levels.size or not levels[0].any() or not levels[1].any():
         return None
     loud = float(np.percentile(levels[1], 95))
-    mains = _mains(dry, wet, rate)
+    found = [
+        noise for noise in (_hum(dry, wet, loud, rate), _hiss(wet, levels, loud, rate)) if noise
+    ]
+    return max(found, key=lambda noise: (noise.mains_hz is not None, noise.level_db), default=None)
+
+
+def _hum(dry: np.ndarray, wet: np.ndarray, loud: float, rate: int) -> Noise | None:
+    """Return tones of mains, wherever they are heard, unless they are what is played."""
+    tones = find_hum(dry, wet, rate)
+    if tones is None or tones[1] >= HUM_SHARE * loud:
+        return None
+    return Noise(float(decibels(tones[1], loud)), tones[0])
+
+
+def _hiss(wet: np.ndarray, levels: np.ndarray, loud: float, rate: int) -> Noise | None:
+    """Return what is heard in the longest pause of the input."""
     pause = _noisy_pause(levels)
-    if mains is not None and mains[1] < HUM_SHARE * loud:
-        return Noise(float(decibels(mains[1], loud)), mains[0])
     if pause is None:
         return None
     frame = max(1, round(FRAME_SECONDS * rate))
@@ -442,59 +443,6 @@ def _noisy_pause(levels: np.ndarray) -> slice | None:
     if last <= 0.0 or abs(float(decibels(first, last))) > STEADY_DB:
         return None
     return slice(start + 1, end - 1)
-
-
-def _mains(dry: np.ndarray, wet: np.ndarray, rate: int) -> tuple[float, float] | None:
-    """Return the frequency of mains and the power of its lines, which the input has not."""
-    size = 1 << round(np.log2(0.7 * rate))
-    if len(wet) < 4 * size:
-        return None
-    lasting = [_lasting_spectrum(signal, size) for signal in (dry, wet)]
-    whole = wet[:LONGEST_SPECTRUM] * np.hanning(min(len(wet), LONGEST_SPECTRUM))
-    fine = np.square(np.abs(np.fft.rfft(whole)))
-    width, spacing = rate / size, 4
-    for mains in MAINS_HZ:
-        bases, power = [], 0.0
-        for harmonic in range(1, MAINS_HARMONICS + 1):
-            center = round(harmonic * mains / width)
-            near = slice(center - 1, center + 2)
-            around = np.r_[center - 3 * spacing : center - 3, center + 4 : center + 3 * spacing + 1]
-            around = around[around > 0]
-            heights = [
-                float(spectrum[near].max() / max(np.median(spectrum[around]), 1e-30))
-                for spectrum in lasting
-            ]
-            if heights[1] > MAINS_HEIGHT and heights[1] > MAINS_OVER_INPUT * heights[0]:
-                tone = _one_tone(fine, rate / len(whole), harmonic * mains)
-                bases += [] if tone is None else [tone / harmonic]
-                power += 2 * float(lasting[1][near].sum())
-        alike = np.abs(np.array(bases) - np.median(bases)) < SAME_HZ if bases else np.zeros(0)
-        if alike.sum() >= MAINS_COUNT:
-            return mains, power
-    return None
-
-
-def _one_tone(power: np.ndarray, bin_hz: float, hz: float) -> float | None:
-    """Return the frequency of the tone near ``hz``, None where there is more than one."""
-    around = round(AROUND_HZ / bin_hz)
-    first = max(0, round(hz / bin_hz) - around)
-    near = power[first : first + 2 * around + 1]
-    top = int(near.argmax()) if len(near) else 0
-    if not len(near) or near[max(0, top - 2) : top + 3].sum() < ONE_TONE * near.sum():
-        return None
-    return (first + top) * bin_hz
-
-
-def _lasting_spectrum(signal: np.ndarray, size: int) -> np.ndarray:
-    """Return what each bin's power hardly ever falls below, as a share of mean square."""
-    window = np.hanning(size)
-    starts = range(0, len(signal) - size + 1, size // 2)
-    step = max(1, len(starts) // 60)
-    power = [
-        np.square(np.abs(np.fft.rfft(signal[start : start + size] * window)))
-        for start in list(starts)[::step]
-    ]
-    return np.asarray(np.quantile(power, 0.15, axis=0) / (size * np.square(window).sum()))
 
 
 def _runs(flags: np.ndarray) -> list[tuple[int, int]]:
