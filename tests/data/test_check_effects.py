@@ -144,6 +144,24 @@ def starting_anew(wet: Samples) -> Samples:
     return stuck
 
 
+def saturation(dry: Samples) -> Samples:
+    return np.float32(0.5 * np.tanh(4 * dry))
+
+
+def sound_of(kind: str) -> Samples:
+    """A sound of the alignment's tests, a bass of squares without pauses, or sound and clicks."""
+    if kind not in {"bass", "clicks"}:
+        return dry_sound(kind).numpy()
+    if kind == "clicks":
+        sound = pauses(dry_sound("noise").numpy())
+        sound[3 * RATE + RATE // 8 : 4 * RATE : RATE // 4] = 0.7
+        return sound
+    time = np.arange(5 * RATE) / RATE
+    hz = 41.2 * 2 ** (np.random.default_rng(1).integers(0, 14, 20)[np.int64(time / 0.25)] / 12)
+    squares = np.sign(np.sin(2 * np.pi * np.cumsum(hz) / RATE))
+    return np.float32(0.6 * scipy.signal.lfilter(*scipy.signal.butter(2, 1400, fs=RATE), squares))
+
+
 BROKEN = {
     "tape": ("noise", compressor, lambda x, y: (x, uneven(y)), "drifting delay"),
     "stuck": ("noise", compressor, lambda x, y: (x, starting_anew(y)), "stuck"),
@@ -204,6 +222,18 @@ BROKEN = {
         lambda x, y: (x, y + 0.004 * tones_of_mains(len(y))),
         "hum",
     ),
+    "hum under drums": (
+        "hits",
+        lambda x: reverb(compressor(x)),
+        lambda x, y: (x, y + 0.004 * tones_of_mains(len(y))),
+        "hum",
+    ),
+    "offset without pauses": (
+        "bass",
+        saturation,
+        lambda x, y: (x, y + np.float32(0.03)),
+        "DC offset",
+    ),
     "hiss": ("hits", lambda x: x, lambda x, y: (pauses(x), noisy(amplifier(pauses(x)))), "noise"),
     "effect off": ("noise", lambda x: x, lambda x, y: (x, y), "target is input"),
 }
@@ -215,7 +245,7 @@ NOTES = {"polarity"}
 @pytest.mark.parametrize("name", BROKEN)
 def test_the_cause_is_named(tmp_path, name):
     kind, device, breaks, cause = BROKEN[name]
-    dry = dry_sound(kind).numpy()
+    dry = sound_of(kind)
     write(tmp_path, *breaks(dry, device(dry)))
     findings = check_dataset(tmp_path).findings
     wanted = [item for item in findings if item.cause == cause]
@@ -247,6 +277,8 @@ GOOD = {
     "low-pass": ("plucks", reference("low-pass", cutoff_hz=400.0)),
     "deep low-pass": ("noise", reference("low-pass", cutoff_hz=10.0)),
     "long reverb": ("hits", reference("reverb", decay_seconds=5.0, mix=0.6)),
+    "nearly all reverb": ("hits", reference("reverb", mix=0.9)),
+    "reverb under clicks": ("clicks", reference("reverb", decay_seconds=3.0, mix=0.6)),
     "slow tremolo": ("noise", reference("tremolo", rate_hz=0.5, depth=1.0)),
     "fast tremolo": ("plucks", reference("tremolo", rate_hz=12.0, depth=1.0)),
     "amplifier": ("noise", amplifier),
@@ -266,7 +298,7 @@ GOOD = {
 @pytest.mark.parametrize("name", GOOD)
 def test_good_recordings_raise_no_alarm(tmp_path, name):
     kind, device = GOOD[name]
-    dry = dry_sound(kind).numpy()
+    dry = sound_of(kind)
     if "pauses" in name:
         dry = pauses(dry)
     wet = device(dry)

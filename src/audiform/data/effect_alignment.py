@@ -20,6 +20,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Complex128, Float, Float64
@@ -58,6 +59,17 @@ COHERENCE_SAMPLES = 16384
 
 #: Correlations are looked at between samples, so many times finer.
 UPSAMPLING = 8
+
+#: A delay of less than this (seconds) is none where having none explains the phase to this share
+#: as well, or leaves no more than this share of what a curve leaves: bent waves look a little late.
+SMALL_LAG_SECONDS, AS_WELL, STATIC_SHARE = 0.0005, 0.9, 0.5
+
+#: Bins of equal counts in which one signal is told from the other's value, of so many samples.
+STATIC_BINS, STATIC_SAMPLES = 128, 200_000
+
+#: The response begins at once where before the delay it is denser than before time 0 by this
+#: factor, and no less dense than this share of what follows the delay.
+BEGINS_AT_ONCE, BEGINS_SHARE = 4.0, 0.05
 
 #: The plain phase is believed where the other explains it no better than by this factor.
 MINIMUM_PHASE_GAIN = 1.01
@@ -158,6 +170,8 @@ def estimate_alignment(
         if step == 0 or abs(lag + step) > max_lag:
             break
         lag, remainder = lag + step, remainder - step
+    if feature == "signal" and lag != 0 and _has_no_delay(x, y, lag, sample_rate):
+        lag, remainder = 0, 0.0
     cut_x, cut_y = aligned(x, y, lag)
     energy = float(cut_x.square().sum())
     gain = abs(float((cut_x * cut_y).sum())) / energy if energy else 0.0
@@ -230,6 +244,27 @@ def residual_share(dry: Float[Tensor, " time"], wet: Float[Tensor, " time"]) -> 
     return max(0.0, 1.0 - float(explained.sum() / spectra.wet.sum()))
 
 
+def static_residual_share(given: np.ndarray, wanted: np.ndarray) -> float:
+    """Return the share of the variance of ``wanted`` that the value of ``given`` leaves open."""
+    order = np.argsort(given, kind="stable")
+    count = len(order) // STATIC_BINS * STATIC_BINS
+    sorted_wanted = wanted[order[:count]].astype(np.float64).reshape(STATIC_BINS, -1)
+    # Within a bin a straight line, as one that is wide would leave its slope.
+    sorted_given = given[order[:count]].astype(np.float64).reshape(STATIC_BINS, -1)
+    a = sorted_given - sorted_given.mean(axis=1, keepdims=True)
+    b = sorted_wanted - sorted_wanted.mean(axis=1, keepdims=True)
+    aa, ab, bb = (a * a).sum(axis=1), (a * b).sum(axis=1), (b * b).sum(axis=1)
+    left = bb - np.divide(ab * ab, aa, out=np.zeros_like(aa), where=aa > 1e-20)
+    total = float(np.var(wanted)) * count
+    return float(left.sum()) / total if total > 0 else 0.0
+
+
+def _static_residual(x: Tensor, y: Tensor, lag: int) -> float:
+    first, second = (part.numpy() for part in aligned(x, y, lag))
+    step = max(1, len(first) // STATIC_SAMPLES)
+    return static_residual_share(first[::step], second[::step])
+
+
 # Candidates -----------------------------------------------------------------------------------
 
 
@@ -257,6 +292,26 @@ def _candidates(x: Tensor, y: Tensor, max_lag: int, rate: int) -> Iterator[tuple
     yield "signal", [*lags, _level_lag(x, y, max_lag, rate)]
     rectified = _FEATURES["magnitude"](x)
     yield "magnitude", [round(correlation_peak(phase_correlation(rectified, y, max_lag))[0])]
+
+
+def _has_no_delay(x: Tensor, y: Tensor, lag: int, rate: int) -> bool:
+    """Whether a delay found is none: too small to be told, or the middle of a room's response."""
+    if abs(lag) <= SMALL_LAG_SECONDS * rate:
+        correlation = _excess_correlation(_spectra(*aligned(x, y, 0)))
+        if correlation is None:
+            return False
+        magnitude = correlation.values.abs()
+        without, with_it = (_static_residual(x, y, at) for at in (0, lag))
+        is_static = without < STATIC_SHARE * with_it
+        return is_static or float(magnitude[0]) > AS_WELL * float(magnitude.max())
+    if lag < 0 or lag >= min(len(x), len(y)) // 4:
+        return False
+    energy = _impulse_response(x, y, 2 * lag, rate).square()
+    before, early, after = (
+        float(energy[2 * lag + start : 2 * lag + start + lag // 2].mean())
+        for start in (-lag // 2 - lag // 8, 0, lag)
+    )
+    return early > max(BEGINS_AT_ONCE * before, BEGINS_SHARE * after)
 
 
 _FEATURES = {
@@ -367,11 +422,40 @@ def _chance_score(x: Tensor, y: Tensor, lag: int, max_lag: int) -> float:
     return max(scores, default=0.0) + 0.01
 
 
+@dataclass(frozen=True)
+class _ExcessCorrelation:
+    """Correlation of the phases that are left over delays, from 0 on and around, of peak <= 1.
+
+    ``weight`` is what bins count.
+    """
+
+    values: Float64[Tensor, " lags"]
+    weight: Float64[Tensor, " bins"]
+
+    @property
+    def peak(self) -> tuple[float, float]:
+        """Where it is highest, in samples, and how high, with its sign."""
+        index = int(self.values.abs().argmax())
+        lag = index if index < len(self.values) // 2 else index - len(self.values)
+        return lag / UPSAMPLING, float(self.values[index])
+
+
 def _excess_delay(spectra: _Spectra, rate: int) -> tuple[float, float, float] | None:
     """Return the delay that is left in samples, its (signed) peak of at most 1, the bandwidth.
 
     None where nothing is shared.
     """
+    found = _excess_correlation(spectra)
+    if found is None:
+        return None
+    weight = found.weight
+    bins = torch.arange(len(weight), dtype=torch.float64)
+    spread = float((weight * bins.square()).sum() / weight.sum()) ** 0.5
+    return (*found.peak, spread * rate / (2 * (len(weight) - 1)))
+
+
+def _excess_correlation(spectra: _Spectra) -> _ExcessCorrelation | None:
+    """Return the correlation of what minimum phase leaves; None where nothing is shared."""
     coherence = spectra.coherence
     valid = coherence > max(0.1, 4.0 / spectra.frames)
     if int(valid.sum()) < 8:
@@ -379,23 +463,17 @@ def _excess_delay(spectra: _Spectra, rate: int) -> tuple[float, float, float] | 
     weight = torch.where(valid, (coherence / (1.0 - coherence)).clamp(max=100.0), 0.0)
     phase = spectra.cross / spectra.cross.abs().clamp(min=1e-300)
     minimum = _minimum_phase(_continued_log_magnitude(spectra, valid))
-    plain = _highestcorrelation_peak(phase, weight)
-    without = _highestcorrelation_peak(phase * torch.exp(-1j * minimum), weight)
+    plain = _ExcessCorrelation(_correlated(phase, weight), weight)
+    without = _ExcessCorrelation(_correlated(phase * torch.exp(-1j * minimum), weight), weight)
     # What has no memory has no phase, whatever its magnitude looks like: the plainer wins a tie.
-    found = without if abs(without[1]) > MINIMUM_PHASE_GAIN * abs(plain[1]) else plain
-    bins = torch.arange(len(weight), dtype=torch.float64)
-    spread = float((weight * bins.square()).sum() / weight.sum()) ** 0.5
-    return (*found, spread * rate / (2 * (len(weight) - 1)))
+    return without if abs(without.peak[1]) > MINIMUM_PHASE_GAIN * abs(plain.peak[1]) else plain
 
 
-def _highestcorrelation_peak(phase: Tensor, weight: Tensor) -> tuple[float, float]:
-    """Return where the weighted phases' correlation peaks, in samples, and the peak, at most 1."""
+def _correlated(phase: Tensor, weight: Tensor) -> Float64[Tensor, " lags"]:
+    """Return the correlation of weighted phases, ``UPSAMPLING`` values a sample."""
     n_fft = 2 * (len(phase) - 1) * UPSAMPLING
     padded = F.pad(weight * phase, (0, n_fft // 2 + 1 - len(phase)))
-    correlation = torch.fft.irfft(padded, n_fft) * (n_fft / 2 / weight.sum())
-    index = int(correlation.abs().argmax())
-    lag = index if index < n_fft // 2 else index - n_fft
-    return lag / UPSAMPLING, float(correlation[index])
+    return torch.fft.irfft(padded, n_fft) * (n_fft / 2 / weight.sum())
 
 
 def _continued_log_magnitude(spectra: _Spectra, valid: Tensor) -> Float64[Tensor, " bins"]:

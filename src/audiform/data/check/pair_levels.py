@@ -38,6 +38,11 @@ CHOPS = 6
 #: An input that ends at once while its output goes on at this level for so many frames fails.
 GOES_ON_DB, GOES_ON_FRAMES = -12.0, 12
 
+#: Around a hole of the input, within so many seconds, this share of the samples is not zero
+#: (clicks are); and where the input comes back the output is no louder by this factor (power), as
+#: it is after the tail of a room.
+AROUND_SECONDS, AROUND_SHARE, COMES_BACK = 0.02, 0.5, 4.0
+
 #: A device that sounds elsewhere is in a hole this far below what its bands make of the input.
 EXPECTED_HOLE_DB, EXPECTED_BANDS = -30.0, 12
 
@@ -300,7 +305,10 @@ def _silent_inputs(dry: np.ndarray, wet: np.ndarray, levels: np.ndarray, rate: i
         before = float(np.median(wet_db[start - 4 : start]))
         is_loud = dry_db[max(0, start - 2) : start].max() > LOUD_DB
         goes_on = wet_db[start:end].min() > max(before + GOES_ON_DB, LOUD_DB)
-        if is_loud and goes_on and _is_cut(dry, (start + 1) * frame, (end - 1) * frame, rate):
+        after = float(sound[end + 1 : end + 4].mean()) if end + 1 < len(sound) else 0.0
+        comes_back = after > COMES_BACK * float(sound[end - 3 : end - 1].mean())
+        is_cut = _is_cut(dry, (start + 1) * frame, (end - 1) * frame, rate)
+        if is_loud and goes_on and is_cut and not comes_back:
             holes.append(start * FRAME_SECONDS)
     return holes
 
@@ -313,10 +321,17 @@ def _is_cut(audio: np.ndarray, start: int, end: int, rate: int) -> bool:
         return False
     last, first, moment = int(sounding[-1]) + 1, end + int(again[0]), round(FRAME_SECONDS * rate)
     before, after = np.abs(audio[max(0, last - moment) : last]), np.abs(audio[first:][:moment])
-    return bool(
+    return _sounds_around(audio, last, first, rate) and bool(
         before[-CUT_SAMPLES:].max() > CUT_SHARE * before.max()
         and after[:CUT_SAMPLES].max() > CUT_SHARE * after.max()
     )
+
+
+def _sounds_around(audio: np.ndarray, start: int, end: int, rate: int) -> bool:
+    """Whether there is sound and not a click on both sides of start .. end."""
+    moment = round(AROUND_SECONDS * rate)
+    sides = audio[max(0, start - moment) : start], audio[end : end + moment]
+    return all(len(side) > 0 and float((side != 0.0).mean()) > AROUND_SHARE for side in sides)
 
 
 def _zeros(audio: np.ndarray, is_hole: object, rate: int) -> list[float]:
@@ -335,6 +350,7 @@ def _zeros(audio: np.ndarray, is_hole: object, rate: int) -> list[float]:
         start / rate
         for start, end in runs[:MAX_RUNS]
         if min(np.abs(audio[start - 8 : start]).max(), np.abs(audio[end : end + 8]).max()) > top
+        and _sounds_around(audio, start, end, rate)
         and is_hole(start, end)
     ]
 
@@ -355,11 +371,14 @@ def _device_would_sound(dry: np.ndarray, wet: np.ndarray, start: int, end: int) 
 
 
 def _goes_on(wet: np.ndarray, start: int, end: int) -> bool:
-    """Whether the output is as loud in the second half of the zeros as before them."""
-    length = end - start
-    before = np.square(wet[max(0, start - length) : start], dtype=np.float64).mean()
-    second = np.square(wet[(start + end) // 2 : end], dtype=np.float64).mean()
-    return bool(second > 0.25 * before > 0.0)
+    """Whether the output goes on as loud as before the zeros, and is no louder after them."""
+    length, quarter = end - start, max(1, (end - start) // 4)
+    spans = (start - length, start), ((start + end) // 2, end), (end - quarter, end)
+    before, second, last, after = (
+        float(np.square(wet[max(0, first) : stop], dtype=np.float64).mean())
+        for first, stop in (*spans, (end, end + quarter))
+    )
+    return second > 0.25 * before > 0.0 and after < COMES_BACK * last
 
 
 def _merged(holes: list[float]) -> list[float]:

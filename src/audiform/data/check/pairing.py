@@ -21,10 +21,12 @@ from audiform.data.check.pair_levels import (
 )
 from audiform.data.check.pair_timing import Timing, follow, repeats_itself, wrong_rate
 from audiform.data.effect_alignment import (
+    STATIC_BINS,
     Alignment,
     aligned,
     estimate_alignment,
     residual_share,
+    static_residual_share,
 )
 
 #: So much of a recording is compared; the rest only goes through the checks of single files.
@@ -32,9 +34,6 @@ COMPARED_SECONDS = 600.0
 
 #: Below this confidence input and output have nothing to do with each other, as they are.
 RELATED = 0.35
-
-#: Bins of equal counts in which one signal is told from the other's value.
-STATIC_BINS = 128
 
 #: The way back leaves at most this share of the energy open, the way there at least that: memory
 #: leaves more than the first both ways.
@@ -159,8 +158,8 @@ def _is_swapped(dry: np.ndarray, wet: np.ndarray) -> bool:
     What saturates is a function of its input that cannot be inverted.
     """
     step = max(1, len(dry) // 200_000)
-    there = _unexplained(dry[::step], wet[::step])
-    back = _unexplained(wet[::step], dry[::step])
+    there = static_residual_share(dry[::step], wet[::step])
+    back = static_residual_share(wet[::step], dry[::step])
     return there > THERE_SHARE and back < BACK_SHARE and _saturates(wet[::step], dry[::step])
 
 
@@ -179,18 +178,3 @@ def _saturates(given: np.ndarray, wanted: np.ndarray) -> bool:
         if value != middle
     ]
     return bool(shares) and min(shares) > SATURATED_SHARE
-
-
-def _unexplained(given: np.ndarray, wanted: np.ndarray) -> float:
-    """Return the share of the variance of ``wanted`` that the value of ``given`` leaves open."""
-    order = np.argsort(given, kind="stable")
-    count = len(order) // STATIC_BINS * STATIC_BINS
-    sorted_wanted = wanted[order[:count]].astype(np.float64).reshape(STATIC_BINS, -1)
-    # Within a bin a straight line, as one that is wide would leave its slope.
-    sorted_given = given[order[:count]].astype(np.float64).reshape(STATIC_BINS, -1)
-    a = sorted_given - sorted_given.mean(axis=1, keepdims=True)
-    b = sorted_wanted - sorted_wanted.mean(axis=1, keepdims=True)
-    aa, ab, bb = (a * a).sum(axis=1), (a * b).sum(axis=1), (b * b).sum(axis=1)
-    left = bb - np.divide(ab * ab, aa, out=np.zeros_like(aa), where=aa > 1e-20)
-    total = float(np.var(wanted)) * count
-    return float(left.sum()) / total if total > 0 else 0.0
