@@ -33,3 +33,10 @@ def test_what_falls_slowly_has_no_end(octave_db):
 def test_silence_and_what_is_short_have_none():
     assert math.isinf(band_end_hz(torch.zeros(2, RATE), sample_rate=RATE))
     assert math.isinf(band_end_hz(torch.zeros(2, 100), sample_rate=RATE))
+
+
+def test_nothing_is_missed_above_what_is_soft():
+    # 18 dB an octave: 114 dB below 100 Hz at 8 kHz, and level below that
+    soft = noise(8000.0, octave_db=18.0)
+    assert math.isinf(band_end_hz(soft, sample_rate=RATE))
+    assert band_end_hz(noise(8000.0, octave_db=6.0), sample_rate=RATE) < 8300.0
