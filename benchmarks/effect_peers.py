@@ -46,6 +46,9 @@ from audiform.training.effect_start import GainAndFilter, fit_start
 #: Seconds of an excerpt of a rendered set.
 EXCERPT_SECONDS = 5.0
 
+#: An excerpt sounds where its peak is higher than this; so often one is looked for.
+SOUNDING, TRIES = 0.05, 20
+
 #: Steps of the gain in each turn of a first fit.
 FIT_STEPS = 100
 
@@ -111,9 +114,12 @@ def excerpt(path: Path, rng: np.random.Generator, *, late: bool) -> tuple[np.nda
     length = round(EXCERPT_SECONDS * info.samplerate)
     border = info.frames * 2 // 3
     first, last = (border, info.frames - length) if late else (0, border - length)
-    start = int(rng.integers(first, max(first, last) + 1))
-    sound, rate = soundfile.read(path, length, start, dtype="float32", always_2d=True)
-    mono = sound.mean(axis=1)
+    for _ in range(TRIES):
+        start = int(rng.integers(first, max(first, last) + 1))
+        sound, rate = soundfile.read(path, length, start, dtype="float32", always_2d=True)
+        mono = sound.mean(axis=1)
+        if np.abs(mono).max() > SOUNDING:
+            break
     # As loud as recordings are, so that a compressor has something to do.
     return mono * np.float32(rng.uniform(0.3, 0.95) / max(np.abs(mono).max(), 1e-3)), rate
 
