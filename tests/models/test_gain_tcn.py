@@ -73,6 +73,17 @@ def test_training_hears_what_a_pass_hears() -> None:
         torch.testing.assert_close(network.predict(dry, KNOBS), whole, atol=SAME, rtol=0)
 
 
+def test_silence_gives_silence_whatever_was_learned() -> None:
+    network = build()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter += 0.1 * torch.randn_like(parameter)
+    silence = torch.zeros(2, 1, 300)
+    assert network(silence, KNOBS).abs().max() < 1e-7
+    wet, _ = network.settled(KNOBS[0])(silence[:1], network.initial_state())
+    assert wet.abs().max() < 1e-7
+
+
 def test_every_parameter_learns() -> None:
     network = build().train()
     wet = network(noise(1200, batch=2), KNOBS)

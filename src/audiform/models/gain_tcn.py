@@ -9,6 +9,9 @@ distortion, short echoes. Last comes a filter of some hundred taps: the linear c
 which decides most of the error on compressors and which least squares give before any training
 (:meth:`GainTCN.fit_filter`). What the convolutions add is half before, half after the filter.
 
+Silence gives silence, whatever was learned: levels are bent relative to that of silence, and what
+each layer adds is what it lets through beyond what it would in silence.
+
 The state is explicit and small: the past of the convolutions and of the filter, and one number
 for each follower and smoother. Blocks of any length give what one pass gives. It is causal, but
 for ``look_ahead_samples``, its latency.
@@ -39,7 +42,7 @@ from audiform.dsp.least_squares_filter import NormalEquations, normal_equations
 from audiform.knob import Knob
 from audiform.nn.causal_convolution import SHORT_BLOCK, CausalConvolution
 from audiform.nn.envelope import FASTEST_RATE, follow_peaks, smooth
-from audiform.nn.pointwise import Pointwise
+from audiform.nn.pointwise import Mixing, Pointwise
 from audiform.nn.settable_filter import TAIL_SECONDS, SettableFilter
 from audiform.nn.settled import (
     SettledFollowers,
@@ -132,7 +135,7 @@ class GainStage(nn.Module):
         self.sizes = [width, width, bands, bands, bands, 1]
         self.num_averages = config.num_averages
         self.knee = Pointwise(1 + config.num_averages, width)
-        self.curve = Pointwise(width, bands)
+        self.curve = Mixing(width, bands)
         self.mix = Pointwise(bands, 1)
         self.bend = Pointwise(bands, width)
         self.mix_bent = Pointwise(width, 1)
@@ -189,7 +192,7 @@ class GainStage(nn.Module):
             averages = [last]
         level = LEVEL_SCALE * (squares + LEVEL_FLOOR).log()
         hidden = F.silu(torch.addcmul(shift, self.knee(level), slope))
-        drive = self.curve(hidden) * ratio
+        drive = self.curve(hidden - self._silent(slope, shift)) * ratio
         falling = self._rate(self.release + release[..., 0], hop_samples)
         peaks, followed = follow_peaks(drive, falling, followed)
         rising = self._rate(self.attack + attack[..., 0], hop_samples)
@@ -200,16 +203,25 @@ class GainStage(nn.Module):
         gain = nepers.clamp(LEAST_NEPERS, MOST_NEPERS).exp()
         return gain, envelope, (*averages, followed, smoothed)
 
+    def _silent(
+        self, slope: Float[Tensor, "batch width 1"], shift: Float[Tensor, "batch width 1"]
+    ) -> Float[Tensor, "batch width 1"]:
+        """Return what the curve's network makes of the level of silence."""
+        level = slope.new_full((1, 1 + self.num_averages, 1), LEVEL_SCALE * math.log(LEVEL_FLOOR))
+        return F.silu(torch.addcmul(shift, self.knee(level), slope))
+
     def settled(self, settings: Float[Tensor, " setting"]) -> SettledGain:
         """Return the stage with these settings in its weights."""
         slope, shift, ratio, release, attack, makeup = settings.split(self.sizes)
-        knee, curve, mix, bend, mix_bent = (
+        silent = self._silent(slope[None, :, None], shift[None, :, None])[0, :, 0]
+        curve = self.curve.weight[..., 0]
+        knee, mix, bend, mix_bent = (
             (layer.weight[..., 0], layer.bias)
-            for layer in (self.knee, self.curve, self.mix, self.bend, self.mix_bent)
+            for layer in (self.knee, self.mix, self.bend, self.mix_bent)
         )
         return SettledGain(
             knee=(LEVEL_SCALE * slope[:, None] * knee[0], slope * knee[1] + shift),
-            curve=(ratio[:, None] * curve[0], ratio * curve[1]),
+            curve=(ratio[:, None] * curve, -ratio * (curve @ silent)),
             followers=SettledFollowers(
                 release=self._rate(self.release + release), attack=self._rate(self.attack + attack)
             ),
@@ -238,7 +250,7 @@ class GatedLayer(nn.Module):
         self.convolution = CausalConvolution(
             channels, 2 * channels, kernel_size=kernel_size, dilation=dilation
         )
-        self.output = Pointwise(channels, channels)
+        self.output = Mixing(channels, channels)
         self.channels = channels
 
     def neutral(self) -> Float[Tensor, " setting"]:
@@ -254,20 +266,29 @@ class GatedLayer(nn.Module):
         """Return the features with what the gate let through, and the next past."""
         gain, shift = settings.chunk(2, dim=1)
         convolved, past = self.convolution(hidden, past)
-        value, gate = torch.addcmul(shift, convolved, gain).chunk(2, dim=1)
-        passed = value.tanh() * gate.sigmoid()
-        return hidden + self.output(passed), past
+        passed = _gated(torch.addcmul(shift, convolved, gain))
+        return hidden + self.output(passed - self._silent(gain, shift)), past
+
+    def _silent(
+        self, gain: Float[Tensor, "batch setting 1"], shift: Float[Tensor, "batch setting 1"]
+    ) -> Float[Tensor, "batch channels 1"]:
+        """Return what the gate lets through in silence."""
+        bias = self.convolution.bias
+        assert bias is not None
+        return _gated(torch.addcmul(shift, bias[:, None], gain))
 
     def settled(self, settings: Float[Tensor, " setting"]) -> SettledGatedLayer:
         """Return the layer with these settings in its weights."""
         gain, shift = settings.chunk(2)
         bias = self.convolution.bias
         assert bias is not None
+        silent = self._silent(gain[None, :, None], shift[None, :, None])[0, :, 0]
+        output = self.output.weight[..., 0]
         return SettledGatedLayer(
             gain[:, None, None] * self.convolution.weight,
             gain * bias + shift,
-            self.output.weight[..., 0],
-            self.output.bias,
+            output,
+            -output @ silent,
             dilation=self.convolution.dilation,
         )
 
@@ -283,16 +304,15 @@ class GainTCN(StreamedEffect):
         channels = config.hidden_channels
         self.gain = GainStage(config)
         # Dry, dry after the gain, envelopes.
-        self.input = Pointwise(2 + config.num_followers, channels)
+        self.input = Mixing(2 + config.num_followers, channels)
         layers = [
             GatedLayer(channels, kernel_size=config.kernel_size, dilation=dilation)
             for dilation in config.dilations
         ]
         self.layers = nn.ModuleList(layers)
         # Before and after the filter.
-        self.head = Pointwise(channels, 2)
+        self.head = Mixing(channels, 2)
         nn.init.zeros_(self.head.weight)  # it starts as the dry signal
-        _zero_bias(self.head)
         self.filter = SettableFilter(
             config.filter_taps,
             config.filter_shapes,
@@ -541,12 +561,12 @@ class SettledGainTCN:
         self.network, self.knobs = network, knobs
         gain, *layers, shapes = (part[0, :, 0] for part in network._settings(knobs[None]))
         self.gain = network.gain.settled(gain)
-        self.input = network.input.weight[..., 0], network.input.bias[:, None]
+        self.input = network.input.weight[..., 0]
         self.layers = [
             cast(GatedLayer, layer).settled(own)
             for layer, own in zip(network.layers, layers, strict=True)
         ]
-        self.head = network.head.weight[..., 0], network.head.bias[:, None]
+        self.head = network.head.weight[..., 0]
         self.filter = network.filter.settled(shapes)
 
     @torch.no_grad()
@@ -561,17 +581,23 @@ class SettledGainTCN:
         gain, envelope, levels = self.gain(dry, levels)
         ridden = gain.mul_(dry)
         seen = torch.cat([dry, ridden, envelope])
-        hidden = torch.addmm(self.input[1], self.input[0], seen.view(len(seen), -1))
+        hidden = self.input @ seen.view(len(seen), -1)
         hidden = hidden.view(-1, *dry.shape[1:])
         kept = []
         for layer, past in zip(self.layers, pasts, strict=True):
             hidden, past = layer(hidden, past)
             kept.append(past)
-        heads = torch.addmm(self.head[1], self.head[0], hidden.view(len(hidden), -1))
+        heads = self.head @ hidden.view(len(hidden), -1)
         before, after = heads.view(2, *dry.shape).unbind()
         filtered, unfiltered = self.filter(ridden.add_(before), unfiltered)
         wet = filtered.add_(after).transpose(0, 1)
         return wet, (*kept, *unfiltered, *levels)
+
+
+def _gated(features: Float[Tensor, "batch twice_channels time"]) -> Tensor:
+    """Return half of the features, bent, as far as the other half lets them through."""
+    value, gate = features.chunk(2, dim=1)
+    return value.tanh() * gate.sigmoid()
 
 
 def _near(found: NormalEquations, common: Float[Tensor, " taps"]) -> Float[Tensor, " taps"]:
@@ -580,7 +606,7 @@ def _near(found: NormalEquations, common: Float[Tensor, " taps"]) -> Float[Tenso
     return common + left.solve(FILTER_RIDGE)
 
 
-def _start_curve(knee: Pointwise, curve: Pointwise) -> None:
+def _start_curve(knee: Pointwise, curve: Mixing) -> None:
     """Begin with curves that rise with one level or another, from one knee on or another."""
     width, sorts = knee.out_channels, knee.in_channels
     each = -(-width // sorts)
@@ -591,11 +617,6 @@ def _start_curve(knee: Pointwise, curve: Pointwise) -> None:
             knee.weight[unit, unit % sorts] = KNEE_SHARPNESS
             knee.bias[unit] = -KNEE_SHARPNESS * levels[unit // sorts]
     nn.init.uniform_(curve.weight, 0.0, 2.0 / width)
-    _zero_bias(curve)
-
-
-def _zero_bias(layer: Pointwise) -> None:
-    nn.init.zeros_(layer.bias)
 
 
 def _log_rates(seconds: tuple[float, float], count: int, sample_rate: int) -> Tensor:

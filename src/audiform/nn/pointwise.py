@@ -1,4 +1,4 @@
-"""A convolution of width 1, quick on short blocks."""
+"""Convolutions of width 1, quick on short blocks."""
 
 from __future__ import annotations
 
@@ -24,3 +24,18 @@ class Pointwise(nn.Conv1d):
         if torch.is_grad_enabled() or len(x) > 1 or x.shape[-1] > SHORT_BLOCK:
             return super().forward(x)
         return torch.addmm(self.bias[:, None], self.weight[..., 0], x[0])[None]
+
+
+class Mixing(nn.Conv1d):
+    """The same without a bias: silence stays silence."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, 1, bias=False)
+
+    def forward(
+        self, x: Float[Tensor, "batch channels time"]
+    ) -> Float[Tensor, "batch out_channels time"]:
+        """Return the mixed block."""
+        if torch.is_grad_enabled() or len(x) > 1 or x.shape[-1] > SHORT_BLOCK:
+            return super().forward(x)
+        return (self.weight[..., 0] @ x[0])[None]
