@@ -55,6 +55,7 @@ OWN_SETTINGS: dict[str, dict[str, Any]] = {
     "gain-tcn": {
         "training.learning_rate": 3e-3,
         "training.averages": (AverageConfig(decay=0.99),),
+        "network.dilations": (1, 4, 16, 64),
         "network.filter_tails": 8,
         "network.filter_shapes": 12,
         "network.num_averages": 2,
