@@ -49,6 +49,15 @@ def gate(dry: Samples) -> Samples:
     return np.float32(dry * (level > 0.03))
 
 
+def noise_gate(dry: Samples) -> Samples:
+    """Follows the level slowly down; opens and shuts within milliseconds."""
+    level, out = 0.0, np.empty(len(dry))
+    for n, value in enumerate(np.abs(dry).tolist()):
+        level += (0.05 if value > level else 0.0008) * (value - level)
+        out[n] = level > 0.04
+    return np.float32(dry * scipy.signal.lfilter(*scipy.signal.butter(1, 80, fs=RATE), out))
+
+
 def chopper(dry: Samples) -> Samples:
     return dry * (np.arange(len(dry)) // (RATE // 9) % 2).astype(np.float32)
 
@@ -84,6 +93,22 @@ def without(audio: Samples, start: int, count: int) -> Samples:
     cut = audio.copy()
     cut[start : start + count] = 0
     return cut
+
+
+def crossing(audio: Samples) -> int:
+    """How far after START, from 2000 samples on, it goes through zero."""
+    sign = np.sign(audio[START + 2000 :])
+    return 2001 + int(np.flatnonzero(sign[1:] != sign[:-1])[0])
+
+
+def quiet_place(audio: Samples) -> int:
+    """Where 128 samples begin on both sides of which it is soft, and not in a zero crossing."""
+    top = np.quantile(np.abs(audio), 0.999)
+    for start in range(2 * RATE + 2000, 3 * RATE - 2000):
+        sides = np.abs(audio[start - 8 : start]), np.abs(audio[start + 128 : start + 136])
+        if all(0.06 * top < side.max() < 0.09 * top for side in sides):
+            return start
+    raise AssertionError("no such place")
 
 
 def loudest(audio: Samples) -> int:
@@ -144,12 +169,82 @@ def starting_anew(wet: Samples) -> Samples:
     return stuck
 
 
+def dark_tone(dry: Samples) -> Samples:
+    return np.float32(scipy.signal.lfilter(*scipy.signal.butter(2, 200, fs=RATE), dry))
+
+
+def overdriven(dry: Samples) -> Samples:
+    return np.float32(0.5 * np.tanh(25 * dry))
+
+
+def repeats(dry: Samples) -> Samples:
+    """An echo of its own echo."""
+    loop = np.zeros(RATE // 6 + 1)
+    loop[0], loop[-1] = 1.0, -0.8
+    return np.float32(0.5 * scipy.signal.lfilter([1.0], loop, dry))
+
+
 def saturation(dry: Samples) -> Samples:
     return np.float32(0.5 * np.tanh(4 * dry))
 
 
+def rumble() -> Samples:
+    """Noise below 250 Hz, and a little above."""
+    low, high = np.random.default_rng(5).normal(size=(2, 5 * RATE))
+    low = scipy.signal.lfilter(*scipy.signal.butter(4, 250, fs=RATE), low)
+    return np.float32(0.7 * low / np.abs(low).max() + 1e-4 * high)
+
+
+def lopsided_voice() -> Samples:
+    """Syllables of pulses that all go up."""
+    time = np.arange(5 * RATE) / RATE
+    pulses = np.diff(np.floor(140 * time + np.sin(9 * time)), prepend=0.0)
+    pulses = scipy.signal.lfilter(*scipy.signal.butter(1, 900, fs=RATE), pulses)
+    syllables = np.clip(np.sin(2 * np.pi * 1.65 * time), 0, None) * (time < 4.6)
+    return np.float32(0.7 * syllables * pulses / np.abs(pulses).max())
+
+
+def sweep() -> Samples:
+    """Through which another rate looks like a delay; noise after it."""
+    time = np.arange(4 * RATE) / RATE
+    tone = 0.7 * np.sin(2 * np.pi * 60 * (np.exp(1.2 * time) - 1) / 1.2)
+    return np.float32(np.concatenate([tone, 0.05 * np.random.default_rng(2).normal(size=RATE)]))
+
+
+def notes() -> Samples:
+    """Eight that decay, the third of which has high and narrow peaks."""
+    time = np.arange(5 * RATE) / RATE
+    sound = 1e-5 * np.random.default_rng(4).normal(size=len(time))
+    for number in range(8):
+        since = time - 0.1 - 0.6 * number
+        partials = np.arange(1, 25)
+        weights = np.ones(24) / 24 if number == 2 else partials**-2.0 / 1.6
+        hz = 110 * 2 ** ((5 * number % 12) / 12)
+        waves = weights @ np.cos(2 * np.pi * hz * partials[:, None] * since)
+        sound += 0.6 * waves * np.exp(-4 * since) * (since >= 0) * (since < 0.6)
+    return np.float32(sound)
+
+
+def quieter_in_the_middle() -> Samples:
+    """Noise that is 20 dB quieter for a second."""
+    sound = dry_sound("noise").numpy().copy()
+    sound[2 * RATE : 3 * RATE] *= 0.1
+    return sound
+
+
+OTHER_SOUNDS = {
+    "rumble": rumble,
+    "lopsided voice": lopsided_voice,
+    "sweep": sweep,
+    "notes": notes,
+    "quieter": quieter_in_the_middle,
+}
+
+
 def sound_of(kind: str) -> Samples:
     """A sound of the alignment's tests, a bass of squares without pauses, or sound and clicks."""
+    if kind in OTHER_SOUNDS:
+        return OTHER_SOUNDS[kind]()
     if kind not in {"bass", "clicks"}:
         return dry_sound(kind).numpy()
     if kind == "clicks":
@@ -182,6 +277,18 @@ BROKEN = {
     "short hole": ("plucks", amplifier, lambda x, y: (x, without(y, loudest(x), 128)), "drop-out"),
     "hole in reverb": ("noise", reverb, lambda x, y: (x, without(y, START, 2000)), "drop-out"),
     "input hole": ("noise", compressor, lambda x, y: (without(x, START, 256), y), "drop-out"),
+    "input hole to a zero crossing": (
+        "rumble",
+        compressor,
+        lambda x, y: (without(x, START, crossing(x)), y),
+        "drop-out",
+    ),
+    "short hole where it is quiet": (
+        "quieter",
+        compressor,
+        lambda x, y: (x, without(y, quiet_place(y), 128)),
+        "drop-out",
+    ),
     "lost buffer": (
         "plucks",
         amplifier,
@@ -206,8 +313,21 @@ BROKEN = {
         lambda x, y: (x, scipy.signal.resample_poly(y, 147, 160)),
         "wrong sample rate",
     ),
+    "44.1 kHz as 48 of a sweep": (
+        "sweep",
+        echo,
+        lambda x, y: (x, scipy.signal.resample_poly(y, 147, 160)),
+        "wrong sample rate",
+    ),
+    "two clocks behind a low-pass": (
+        "plucks",
+        dark_tone,
+        lambda x, y: (x, stretched(y, 800)),
+        "clock drift",
+    ),
     "two clocks": ("noise", compressor, lambda x, y: (x, stretched(y, 150)), "clock drift"),
     "exchanged": ("plucks", fuzz, lambda x, y: (y, x), "swapped pair"),
+    "exchanged, hardly bent": ("hits", overdriven, lambda x, y: (y, x), "swapped pair"),
     "another take": (
         "plucks",
         amplifier,
@@ -286,6 +406,8 @@ GOOD = {
     "fuzz": ("hits", fuzz),
     "octave": ("plucks", octave),
     "gate": ("plucks", gate),
+    "noise gate": ("notes", noise_gate),
+    "echo of a lopsided voice": ("lopsided voice", repeats),
     "chopper": ("noise", chopper),
     "crusher": ("noise", crusher),
     "phaser": ("hits", phaser),

@@ -6,6 +6,7 @@ its input; noise from tails by its steadiness.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,12 +47,24 @@ AROUND_SECONDS, AROUND_SHARE, COMES_BACK = 0.02, 0.5, 4.0
 #: A device that sounds elsewhere is in a hole this far below what its bands make of the input.
 EXPECTED_HOLE_DB, EXPECTED_BANDS = -30.0, 12
 
-#: Sound that is cut is not below this share of what it was within a moment, at the last samples.
-CUT_SHARE, CUT_SAMPLES = 0.1, 8
+#: Sound that is cut is not below this share of what it was within a moment, at the last samples:
+#: more than a zero crossing.
+CUT_SHARE, CUT_SAMPLES = 0.1, 32
+
+#: Runs of zeros end and begin above this share of the loudest: of an input, of an output, whose
+#: device is asked besides.
+DRY_EDGE, WET_EDGE = 0.1, 0.05
+
+#: A gate that was shut opens where the input rises by so much, in dB, within so many frames.
+OPENS_DB, OPENS_FRAMES = 6.0, 3
 
 #: A target that stays at its highest value for so long is stuck, in seconds; a part of a period
 #: is settled where its RMS is no further than this from the last part's.
 STUCK_SECONDS, SETTLED_RATIO, PARTS = 0.03, 1.1, 16
+
+#: What a device makes of its input's mean: of the mean now, and of what is left of earlier ones
+#: after echoes and tails that fade within so many seconds.
+MEAN_TAILS_SECONDS = (0.15, 0.5, 1.5)
 
 #: Offsets are looked for where the input was below this for so long, in so many frames.
 OFFSET_PAUSE_DB, OFFSET_PAUSE_SECONDS, OFFSET_FRAMES = -50.0, 0.3, 5
@@ -136,14 +149,39 @@ def target_offset(
     for all values of the input.
     """
     frame = max(1, round(FRAME_SECONDS * rate))
-    means = wet[: levels.shape[1] * frame].reshape(-1, frame).mean(axis=1, dtype=np.float64)
+    own = _without_mean_of(dry, wet, rate)
+    means = own[: levels.shape[1] * frame].reshape(-1, frame).mean(axis=1, dtype=np.float64)
     pauses = _long_pauses(levels)
     if sum(map(len, pauses)) >= OFFSET_FRAMES:
-        steady = [means[pause] for pause in pauses if _is_steady(means[pause])]
-        return float(np.median(np.concatenate(steady))) if steady else 0.0
-    offset = constant_offset(wet, rate)
+        # What is constant is there in each of them.
+        steady = [float(np.median(means[pause])) for pause in pauses if _is_steady(means[pause])]
+        return min(steady, key=abs, default=0.0)
+    offset = constant_offset(own, rate)
     rest = float(np.sqrt(residual_share)) * float(wet.std(dtype=np.float64))
     return offset if abs(offset) > rest or _is_added(dry, wet, offset) else 0.0
+
+
+def _without_mean_of(dry: np.ndarray, wet: np.ndarray, rate: int) -> np.ndarray:
+    """Return ``wet`` without what the input's own mean, which comes and goes, explains of its mean.
+
+    What is constant stays: it is fitted beside.
+    """
+    frame = max(1, round(OFFSET_SECONDS * rate))
+    count = min(len(dry), len(wet)) // frame
+    sources, means = (
+        part[: count * frame].reshape(-1, frame).mean(axis=1, dtype=np.float64)
+        for part in (dry, wet)
+    )
+    if count < 4 * (len(MEAN_TAILS_SECONDS) + 2):
+        return wet
+    keeps = np.array([0.0, *(np.exp(-OFFSET_SECONDS / tail) for tail in MEAN_TAILS_SECONDS)])
+    sums = np.zeros((count, len(keeps)))
+    for n, source in enumerate(sources):
+        sums[n] = source + keeps * sums[n - 1] if n else source
+    table = np.concatenate([sums, np.ones((count, 1))], axis=1)
+    explained = sums @ np.linalg.lstsq(table, means, rcond=1e-6)[0][:-1]
+    per_sample = np.repeat(explained, frame)
+    return wet - np.pad(per_sample, (0, len(wet) - len(per_sample)), mode="edge")
 
 
 def _is_added(dry: np.ndarray, wet: np.ndarray, offset: float) -> bool:
@@ -173,7 +211,7 @@ def _is_steady(means: np.ndarray) -> bool:
     """Whether a mean stays: what a device leaves behind dies away."""
     half = len(means) // 2
     first, second = abs(float(means[:half].mean())), abs(float(means[half:].mean()))
-    return abs(first - second) < OFFSET_MOVES * max(first, second)
+    return abs(first - second) <= OFFSET_MOVES * max(first, second)
 
 
 # Where it is stuck ----------------------------------------------------------------------------
@@ -229,9 +267,11 @@ def find_holes(
         return [], []
     expected = _expected_levels(dry, wet, rate)
     long_wet = _silent_frames(levels, _frame_peaks(dry, rate), expected)
-    short_wet = _zeros(wet, lambda start, end: _device_would_sound(dry, wet, start, end), rate)
+    short_wet = _zeros(
+        wet, lambda start, end: _device_would_sound(dry, wet, start, end, rate), WET_EDGE, rate
+    )
     long_dry = _silent_inputs(dry, wet, levels, rate)
-    short_dry = _zeros(dry, lambda start, end: _goes_on(wet, start, end), rate)
+    short_dry = _zeros(dry, lambda start, end: _goes_on(wet, start, end), DRY_EDGE, rate)
     return (
         _merged([*long_dry, *short_dry]),
         [] if _is_regular(_merged([*long_wet, *short_wet])) else _merged([*long_wet, *short_wet]),
@@ -287,9 +327,19 @@ def _silent_frames(levels: np.ndarray, peaks: np.ndarray, expected: np.ndarray) 
         alike = (peaks[: len(dry)] > 0.6 * height) & (peaks[: len(dry)] <= height)
         alike[start:end] = False
         is_usual = alike.sum() < 5 or sounds[alike].mean() > USUALLY
-        if before and after and is_usual and start > 0:
+        is_hole = before and after and is_usual and start > 0
+        if is_hole and not _opens_with_the_input(dry, sounds, start, end):
             holes.append(start * FRAME_SECONDS)
     return holes
+
+
+def _opens_with_the_input(dry: np.ndarray, sounds: np.ndarray, start: int, end: int) -> bool:
+    """Whether the output stays away until the input (dB) rises, and is below what was: a gate."""
+    again = end + int(np.argmax(sounds[end:])) if sounds[end:].any() else len(sounds)
+    is_below = dry[start:again].max() <= dry[max(0, start - OPENS_FRAMES) : start].max()
+    shut = dry[max(start, again - OPENS_FRAMES) : again]
+    rises = again < len(dry) and dry[again : again + 2].max() > shut.min() + OPENS_DB
+    return bool(is_below and rises)
 
 
 def _silent_inputs(dry: np.ndarray, wet: np.ndarray, levels: np.ndarray, rate: int) -> list[float]:
@@ -334,30 +384,47 @@ def _sounds_around(audio: np.ndarray, start: int, end: int, rate: int) -> bool:
     return all(len(side) > 0 and float((side != 0.0).mean()) > AROUND_SHARE for side in sides)
 
 
-def _zeros(audio: np.ndarray, is_hole: object, rate: int) -> list[float]:
-    """Return runs of zeros in the middle of the sound that ``is_hole(start, end)``, in seconds."""
-    assert callable(is_hole)
+def _zeros(
+    audio: np.ndarray, is_hole: Callable[[int, int], bool], edge: float, rate: int
+) -> list[float]:
+    """Return runs of zeros in the middle of the sound that ``is_hole(start, end)``, in seconds.
+
+    On both sides there is sound of more than ``edge`` of the loudest.
+    """
     shortest, longest = (round(seconds * rate) for seconds in ZEROS_SECONDS)
-    top = 0.1 * float(np.quantile(np.abs(audio), 0.999)) if audio.any() else np.inf
+    top = edge * float(np.quantile(np.abs(audio), 0.999)) if audio.any() else np.inf
     runs = [
         (start, end)
         for start, end in _runs(audio == 0.0)
-        if shortest <= end - start <= longest and start > 8 and end < len(audio) - 8
+        if shortest <= end - start <= longest
+        and start > CUT_SAMPLES
+        and end < len(audio) - CUT_SAMPLES
     ]
     if _is_regular([start / rate for start, _ in runs]):
         return []
     return [
         start / rate
         for start, end in runs[:MAX_RUNS]
-        if min(np.abs(audio[start - 8 : start]).max(), np.abs(audio[end : end + 8]).max()) > top
+        if np.abs(audio[start - CUT_SAMPLES : start]).max() > top
+        and np.abs(audio[end : end + CUT_SAMPLES]).max() > top
         and _sounds_around(audio, start, end, rate)
         and is_hole(start, end)
     ]
 
 
-def _device_would_sound(dry: np.ndarray, wet: np.ndarray, start: int, end: int) -> bool:
-    """Whether the input has values under the zeros at which the output elsewhere is not zero."""
+def _device_would_sound(dry: np.ndarray, wet: np.ndarray, start: int, end: int, rate: int) -> bool:
+    """Whether the input has values under the zeros at which the output elsewhere is not zero.
+
+    A gate's output comes back where the input rises from below what it was.
+    """
+    moment, rise = round(FRAME_SECONDS * rate), 10.0 ** (OPENS_DB / 20.0)
     inside = np.abs(dry[start:end])
+    earlier, later, after = (
+        float(np.abs(dry[max(0, first) : first + moment]).max())
+        for first in (start - moment, end - moment, end)
+    )
+    if float(inside.max()) <= earlier and after > rise * later:
+        return False
     height = float(inside.max())
     if height <= 0.0:
         return False

@@ -21,6 +21,7 @@ from audiform.data.effect_alignment import (
     estimate_alignment,
     phase_correlation,
     piece_lags,
+    residual_share,
 )
 from audiform.dsp.fast_length import fast_length
 
@@ -57,6 +58,12 @@ FILM_RATIO = 1.001
 
 #: Another rate is looked at where the correlation's peak stands out more than this.
 CLEAR_RATE = 9.0
+
+#: It is believed from this confidence on, where it is clearer or explains more.
+SURE_RATE = 0.6
+
+#: What explains more leaves less than this share open of what is open as it is.
+EXPLAINS_MORE = 0.5
 
 #: Seconds in which other rates are tried.
 TRIED_SECONDS = 8.0
@@ -134,12 +141,27 @@ def _clock(
     rise = slope * (first[-1].seconds - first[0].seconds)
     other_rise = _line(second)[0] * (first[-1].seconds - first[0].seconds)
     is_straight = bend < STRAIGHT_SHARE * abs(rise) / 4
-    # Through a filter another sound has another delay: equalised it has not, a clock still has.
-    if not is_straight or abs(rise) <= CLOCK_SAMPLES or other_rise * rise <= 0.3 * rise**2:
+    if not is_straight or abs(rise) <= CLOCK_SAMPLES:
+        return None
+    # Through a filter another sound has another delay: equalised it has not, a clock still has,
+    # unless each sound has frequencies of its own, that equalising puts right one by one.
+    is_a_clock = other_rise * rise > 0.3 * rise**2
+    if not is_a_clock and not _fits_once_undone(dry, wet, rate, lag_samples, slope, line_start):
         return None
     return Timing(
         drift_ppm=1e6 * slope / rate, line_start_samples=line_start, spread_samples=abs(rise)
     )
+
+
+def _fits_once_undone(
+    dry: Tensor, wet: Tensor, rate: int, lag_samples: int, slope: float, line_start: float
+) -> bool:
+    """Whether a filter makes much more of the output of the input once the drift is undone."""
+    x, y = (part.double() for part in aligned(dry, wet, lag_samples + round(line_start)))
+    undone = _stretched(y, 1.0 / (1.0 + slope / rate))
+    length = min(len(x), len(undone))
+    before, after = (residual_share(x[:length], part[:length]) for part in (y, undone))
+    return after < EXPLAINS_MORE * before
 
 
 def _wandering(dry: Tensor, wet: Tensor, rate: int, lag_samples: int) -> Timing:
@@ -285,7 +307,7 @@ def wrong_rate(dry: Tensor, wet: Tensor, rate: int, found: Alignment) -> tuple[f
     start = _loudest(dry, count)
     x = dry[start : start + count].double()
     best = CLEAR_RATE, 1.0
-    for ratio in (*_ratios(), FILM_RATIO, 1 / FILM_RATIO):
+    for ratio in (*rate_ratios(), FILM_RATIO, 1 / FILM_RATIO):
         y = _played(wet, start, count, ratio)
         if len(y) >= len(x) // 2:
             _, clarity, _ = correlation_peak(phase_correlation(x, y, rate))
@@ -294,11 +316,20 @@ def wrong_rate(dry: Tensor, wet: Tensor, rate: int, found: Alignment) -> tuple[f
     if ratio == 1.0:
         return 1.0, found
     fit = estimate_alignment(dry=x, wet=_played(wet, start, count, ratio), sample_rate=rate)
-    is_better = fit.confidence > max(0.6, found.confidence + 0.2)
+    is_better = fit.confidence > SURE_RATE and (
+        fit.confidence > found.confidence + 0.2
+        or _left_open(x, _played(wet, start, count, ratio), fit)
+        < EXPLAINS_MORE * _left_open(x, wet[start : start + count], found)
+    )
     return (ratio, fit) if is_better else (1.0, found)
 
 
-def _ratios() -> list[float]:
+def _left_open(dry: Tensor, wet: Tensor, fit: Alignment) -> float:
+    """Return the share of the output that no filter makes of the input, so aligned."""
+    return residual_share(*aligned(dry, wet.double(), fit.lag_samples))
+
+
+def rate_ratios() -> list[float]:
     """Return ratios of rates by which a file may be played wrongly."""
     ratios = {round(one / other, 6) for one in RATES_HZ for other in RATES_HZ if one != other}
     return sorted(ratio for ratio in ratios if 0.45 < ratio < 2.2)

@@ -19,7 +19,7 @@ from audiform.data.check.pair_levels import (
     stationary_noise,
     target_offset,
 )
-from audiform.data.check.pair_timing import Timing, follow, repeats_itself, wrong_rate
+from audiform.data.check.pair_timing import Timing, follow, rate_ratios, repeats_itself, wrong_rate
 from audiform.data.effect_alignment import (
     STATIC_BINS,
     Alignment,
@@ -38,6 +38,14 @@ RELATED = 0.35
 #: The way back leaves at most this share of the energy open, the way there at least that: memory
 #: leaves more than the first both ways.
 BACK_SHARE, THERE_SHARE = 0.003, 0.015
+
+#: A way back that leaves this share of what the way there leaves, of more than the first above,
+#: is exact: what has no memory is exact on the way there.
+EXACT_BACK = 0.01
+
+#: Headers are doubted where the output would be early by more than this (no device is), in
+#: seconds, or lengths differ as rates do, to within this share.
+DOUBTED_EARLY_SECONDS, LIKE_RATES = 0.01, 0.002
 
 #: A delay that may be none.
 SMALL_LAG_SAMPLES = 16
@@ -112,7 +120,7 @@ def fit_pair(dry: np.ndarray, wet: np.ndarray, rate: int) -> PairFit:
     error = np.square(wet[:common] - dry[:common], dtype=np.float64).sum()
     found = estimate_alignment(dry=x, wet=y, sample_rate=rate)
     ratio = 1.0
-    if found.confidence < 2 * RELATED:
+    if found.confidence < 2 * RELATED or _is_doubted(found, len(dry), len(wet), rate):
         ratio, better = wrong_rate(x, y, rate, found)
         found = better if ratio != 1.0 else found
     timing = Timing()
@@ -147,6 +155,13 @@ def fit_pair(dry: np.ndarray, wet: np.ndarray, rate: int) -> PairFit:
     )
 
 
+def _is_doubted(found: Alignment, dry_samples: int, wet_samples: int, rate: int) -> bool:
+    """Whether a header may be wrong although a delay was found."""
+    is_early = found.lag_samples < -DOUBTED_EARLY_SECONDS * rate
+    lengths = dry_samples / wet_samples
+    return is_early or any(abs(lengths / ratio - 1.0) < LIKE_RATES for ratio in rate_ratios())
+
+
 def _static_lags(lag_samples: int) -> set[int]:
     """Return where a device without memory may lie: a small delay may be its bent waves' phase."""
     return {lag_samples, 0} if abs(lag_samples) <= SMALL_LAG_SAMPLES else {lag_samples}
@@ -160,7 +175,9 @@ def _is_swapped(dry: np.ndarray, wet: np.ndarray) -> bool:
     step = max(1, len(dry) // 200_000)
     there = static_residual_share(dry[::step], wet[::step])
     back = static_residual_share(wet[::step], dry[::step])
-    return there > THERE_SHARE and back < BACK_SHARE and _saturates(wet[::step], dry[::step])
+    is_exact = there > BACK_SHARE and back < EXACT_BACK * there
+    is_one_way = is_exact or (there > THERE_SHARE and back < BACK_SHARE)
+    return is_one_way and _saturates(wet[::step], dry[::step])
 
 
 def _saturates(given: np.ndarray, wanted: np.ndarray) -> bool:
