@@ -146,17 +146,24 @@ def target_offset(
     What is there while nothing goes in. Where the input has no pause, an offset counts that is
     larger than what the device does beyond filtering (``residual_share`` of its energy), as what
     bends a wave so that its mean moves leaves at least as much besides; or one that is the same
-    for all values of the input.
+    for all values of the input. It has to be there with and without what the input's own mean
+    explains.
     """
+    targets = wet, _without_mean_of(dry, wet, rate)
+    return min((_offset(dry, some, levels, rate, residual_share) for some in targets), key=abs)
+
+
+def _offset(
+    dry: np.ndarray, wet: np.ndarray, levels: np.ndarray, rate: int, residual_share: float
+) -> float:
     frame = max(1, round(FRAME_SECONDS * rate))
-    own = _without_mean_of(dry, wet, rate)
-    means = own[: levels.shape[1] * frame].reshape(-1, frame).mean(axis=1, dtype=np.float64)
+    means = wet[: levels.shape[1] * frame].reshape(-1, frame).mean(axis=1, dtype=np.float64)
     pauses = _long_pauses(levels)
     if sum(map(len, pauses)) >= OFFSET_FRAMES:
         # What is constant is there in each of them.
         steady = [float(np.median(means[pause])) for pause in pauses if _is_steady(means[pause])]
         return min(steady, key=abs, default=0.0)
-    offset = constant_offset(own, rate)
+    offset = constant_offset(wet, rate)
     rest = float(np.sqrt(residual_share)) * float(wet.std(dtype=np.float64))
     return offset if abs(offset) > rest or _is_added(dry, wet, offset) else 0.0
 
