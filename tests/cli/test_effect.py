@@ -47,7 +47,9 @@ def test_an_effect_of_the_package_is_applied_by_its_name(name, tmp_path) -> None
     path = embedded_path(name)
     assert path.stat().st_size < 2e6
     assert path.name in NOTICE.read_text()
-    tone = 0.4 * np.sin(2 * np.pi * 220 * np.arange(8000) / 44100)
+    time = np.arange(8000) / 44100
+    # loud and soft in turn, so that what takes its time shows
+    tone = np.where(time % 0.06 < 0.03, 0.6, 0.06) * np.sin(2 * np.pi * 220 * time)
     soundfile.write(tmp_path / "tone.wav", tone, 44100, subtype="FLOAT")
     out = tmp_path / "wet.wav"
     result = runner.invoke(

@@ -24,6 +24,7 @@ PRETRAINED = "frame-primer-pretrained"
 
 #: Learned effects that come with the package, and what each is.
 SHIPPED_EFFECTS = {
+    "learned-compressor": "a compressor with four knobs, learned from the reference `compressor`",
     "diode-clipper": "a pair of diodes (1N4148) that clips, learned from a measured circuit",
     "klon-gain-stage": "gain stage of an overdrive (Klon circuit, simulated), one knob",
 }

@@ -21,6 +21,9 @@ from audiform.knob import Knob
 #: Neighbouring frames that a token is made of, on each side.
 EMBEDDED_SIDE = 1
 
+#: Frames beside silence that may hold some of it, and are no measure of how soft a sound gets.
+EDGE_FRAMES = 2
+
 FEED_FORWARD_RATIO = 3
 
 
@@ -280,15 +283,25 @@ def contrasts(
     "Noise power spectral density estimation based on optimal smoothing and minimum
     statistics", 2001); and to what it was just before, and some time before, which is what a
     room still sends back (K. Lebart et al., "A new method based on spectral subtraction for
-    speech dereverberation", 2001).
+    speech dereverberation", 2001). Silence, as before a recording begins, is no moment of it:
+    frames at or beside one that is below the floor are not counted.
     """
     bins = power.transpose(1, 2)
-    smooth = F.avg_pool1d(bins, 3, 1, 1)
+    silent = (bins.mean(dim=1, keepdim=True) <= floor).to(bins.dtype)
+    beside = F.max_pool1d(silent, 2 * EDGE_FRAMES + 1, 1, EDGE_FRAMES) > 0
+    smooth = torch.where(beside, torch.inf, F.avg_pool1d(bins, 3, 1, 1))
     softest = -F.max_pool1d(-smooth, 4 * reach + 1, 1, 2 * reach)
+    softest = torch.where(softest.isinf(), 0.0, softest)
+    known = F.pad((~beside).to(bins.dtype), (reach, 0))
+    before = F.pad(bins, (reach, 0)) * known
     split = max(1, reach // 3)
-    before = F.pad(bins, (reach, 0))
-    just = F.avg_pool1d(before[..., reach - split :], split, 1)[..., : bins.shape[-1]]
-    long = F.avg_pool1d(before, reach, 1)[..., : bins.shape[-1]]
     level = (bins + floor).log()
-    found = [level - (other + floor).log() for other in (softest, just, long)]
+    found = [level - (softest + floor).log()]
+    for start, length in ((reach - split, split), (0, reach)):
+        count, energy = (
+            F.avg_pool1d(part[..., start:], length, 1)[..., : bins.shape[-1]]
+            for part in (known, before)
+        )
+        mean = torch.where(count > 0, energy / count.clamp(min=1 / length), softest)
+        found.append(level - (mean + floor).log())
     return torch.stack(found, dim=1).permute(0, 3, 1, 2)
