@@ -54,6 +54,8 @@ DEFAULT_ARCHITECTURE = "gain-tcn"
 OWN_SETTINGS: dict[str, dict[str, Any]] = {
     "gain-tcn": {
         "training.learning_rate": 3e-3,
+        "training.optimizer": "adamw",
+        "training.weight_decay": 0.1,
         "training.averages": (AverageConfig(decay=0.99),),
         "network.dilations": (1, 4, 16, 64),
         "network.filter_tails": 8,
