@@ -28,8 +28,8 @@ import numpy as np
 import soundfile
 import torch
 
+from audiform.data.effect_examples import RecordedExamples
 from audiform.data.effect_recordings import (
-    RecordedExamples,
     Recordings,
     ScoredPart,
     read_recordings,

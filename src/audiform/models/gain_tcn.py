@@ -41,36 +41,12 @@ from torch import Tensor, nn
 from audiform.dsp.least_squares_filter import NormalEquations, normal_equations
 from audiform.knob import Knob
 from audiform.nn.causal_convolution import SHORT_BLOCK, CausalConvolution
-from audiform.nn.envelope import FASTEST_RATE, follow_peaks, smooth
-from audiform.nn.pointwise import Mixing, Pointwise
+from audiform.nn.gain_stage import GainStage
+from audiform.nn.pointwise import Mixing
 from audiform.nn.settable_filter import TAIL_SECONDS, SettableFilter
-from audiform.nn.settled import (
-    SettledFollowers,
-    SettledGain,
-    SettledGatedLayer,
-    SettledSmoother,
-)
+from audiform.nn.settled import SettledGatedLayer
 from audiform.nn.streamed_effect import PASS_SAMPLES, StreamedEffect
 from audiform.protocols import EffectSpec, EffectState
-
-#: Added to the square of a sample before its logarithm: -90 dB.
-LEVEL_FLOOR = 1e-9
-
-#: The logarithm of a square, times this, is between -2 and 0.
-LEVEL_SCALE = 0.1
-
-#: Slowest memory that a follower can learn.
-SLOWEST_SECONDS = 20.0
-
-#: Times that followers and smoothers start with, spread evenly in their logarithm.
-RELEASE_SECONDS = (0.02, 3.0)
-ATTACK_SECONDS = (0.0005, 0.2)
-
-#: The same of averages.
-AVERAGE_SECONDS = (0.002, 0.02)
-
-#: The static curve begins as a sum of knees between these levels, each as sharp as this.
-KNEES_DB, KNEE_SHARPNESS = (-70.0, -5.0), 4.0
 
 #: How much of the sound before a training segment the gain stage learns from; before that it
 #: only listens.
@@ -81,9 +57,6 @@ REST_HOPS = 8
 
 #: Ridges of the first fit, as shares of the energy: of filters, of what knobs do to them.
 FILTER_RIDGE, SETTINGS_RIDGE = 1e-6, 1e-4
-
-#: A gain is at most e^3, 26 dB, and at least 1 / e^12, -104 dB.
-MOST_NEPERS, LEAST_NEPERS = 3.0, -12.0
 
 
 class GainTCNConfig(BaseModel):
@@ -123,123 +96,6 @@ class GainTCNConfig(BaseModel):
     def receptive_samples(self) -> int:
         """Samples before one that the convolutions and the filter see."""
         return (self.kernel_size - 1) * sum(self.dilations) + self.filter_taps - 1
-
-
-class GainStage(nn.Module):
-    """The level of the signal, and what knobs make of it, as a gain with attack and release."""
-
-    def __init__(self, config: GainTCNConfig) -> None:
-        super().__init__()
-        width, bands = config.curve_channels, config.num_followers
-        self.sample_rate = config.sample_rate
-        self.sizes = [width, width, bands, bands, bands, 1]
-        self.num_averages = config.num_averages
-        self.knee = Pointwise(1 + config.num_averages, width)
-        self.curve = Mixing(width, bands)
-        self.mix = Pointwise(bands, 1)
-        self.bend = Pointwise(bands, width)
-        self.mix_bent = Pointwise(width, 1)
-        _start_curve(self.knee, self.curve)
-        # A gain of one, so that a filter can be fitted to what it leaves alone.
-        for layer in (self.mix, self.mix_bent):
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
-        self.release = nn.Parameter(_log_rates(RELEASE_SECONDS, bands, config.sample_rate))
-        self.attack = nn.Parameter(_log_rates(ATTACK_SECONDS, bands, config.sample_rate))
-        rates = _log_rates(AVERAGE_SECONDS, config.num_averages, config.sample_rate)
-        self.average = nn.Parameter(rates) if config.num_averages else None
-
-    def neutral(self) -> Float[Tensor, " setting"]:
-        """Return the settings that change nothing: factors of one, for slope and ratio."""
-        factors = (1.0, 0.0, 1.0, 0.0, 0.0, 0.0)
-        return torch.tensor(factors).repeat_interleave(torch.tensor(self.sizes))
-
-    def at_rest(self, batch_size: int) -> tuple[Tensor, ...]:
-        """Return the state before the first block: averages, if there are, and followers."""
-        bands = self.mix.in_channels
-        rest = self.release.new_zeros(batch_size, bands, dtype=torch.float64)
-        averages = rest.new_zeros(batch_size, self.num_averages)
-        return (averages, rest, rest) if self.num_averages else (rest, rest)
-
-    def forward(
-        self,
-        x: Float[Tensor, "batch 1 time"],
-        settings: Float[Tensor, "batch setting 1"],
-        state: tuple[Tensor, ...],
-    ) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
-        """Return the gain (batch, 1, time), the envelopes (batch, band, time), the next state."""
-        squares = x.square()
-        return self.of_squares(squares, squares, settings, state)
-
-    def of_squares(
-        self,
-        highest: Float[Tensor, "batch 1 time"],
-        mean: Float[Tensor, "batch 1 time"],
-        settings: Float[Tensor, "batch setting 1"],
-        state: tuple[Tensor, ...],
-        *,
-        hop_samples: int = 1,
-    ) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
-        """Return the same from squares of samples, or their highest and mean in each hop."""
-        slope, shift, ratio, release, attack, makeup = settings.split(self.sizes, dim=1)
-        *averages, followed, smoothed = state
-        squares = highest
-        if self.average is not None:
-            rates = self._rate(self.average, hop_samples).expand(len(mean), -1)
-            averaged, last = smooth(mean.expand(-1, self.num_averages, -1), rates, averages[0])
-            # rounding of sums could leave less than nothing
-            squares = torch.cat([highest, averaged.clamp(min=0.0).to(highest.dtype)], dim=1)
-            averages = [last]
-        level = LEVEL_SCALE * (squares + LEVEL_FLOOR).log()
-        hidden = F.silu(torch.addcmul(shift, self.knee(level), slope))
-        drive = self.curve(hidden - self._silent(slope, shift)) * ratio
-        falling = self._rate(self.release + release[..., 0], hop_samples)
-        peaks, followed = follow_peaks(drive, falling, followed)
-        rising = self._rate(self.attack + attack[..., 0], hop_samples)
-        envelope, smoothed = smooth(peaks, rising, smoothed)
-        envelope = envelope.to(highest.dtype)
-        bent = self.mix_bent(F.silu(self.bend(envelope)))
-        nepers = self.mix(envelope) + bent + makeup
-        gain = nepers.clamp(LEAST_NEPERS, MOST_NEPERS).exp()
-        return gain, envelope, (*averages, followed, smoothed)
-
-    def _silent(
-        self, slope: Float[Tensor, "batch width 1"], shift: Float[Tensor, "batch width 1"]
-    ) -> Float[Tensor, "batch width 1"]:
-        """Return what the curve's network makes of the level of silence."""
-        level = slope.new_full((1, 1 + self.num_averages, 1), LEVEL_SCALE * math.log(LEVEL_FLOOR))
-        return F.silu(torch.addcmul(shift, self.knee(level), slope))
-
-    def settled(self, settings: Float[Tensor, " setting"]) -> SettledGain:
-        """Return the stage with these settings in its weights."""
-        slope, shift, ratio, release, attack, makeup = settings.split(self.sizes)
-        silent = self._silent(slope[None, :, None], shift[None, :, None])[0, :, 0]
-        curve = self.curve.weight[..., 0]
-        knee, mix, bend, mix_bent = (
-            (layer.weight[..., 0], layer.bias)
-            for layer in (self.knee, self.mix, self.bend, self.mix_bent)
-        )
-        return SettledGain(
-            knee=(LEVEL_SCALE * slope[:, None] * knee[0], slope * knee[1] + shift),
-            curve=(ratio[:, None] * curve, -ratio * (curve @ silent)),
-            followers=SettledFollowers(
-                release=self._rate(self.release + release), attack=self._rate(self.attack + attack)
-            ),
-            averages=None if self.average is None else SettledSmoother(self._rate(self.average)),
-            mix=(mix[0], mix[1] + makeup),
-            bend=bend,
-            mix_bent=mix_bent,
-            floor=LEVEL_FLOOR,
-            least_nepers=LEAST_NEPERS,
-            most_nepers=MOST_NEPERS,
-        )
-
-    def _rate(
-        self, logarithm: Float[Tensor, "*rates"], hop_samples: int = 1
-    ) -> Float[Tensor, "*rates"]:
-        slowest = 1 / (SLOWEST_SECONDS * self.sample_rate)
-        rate = logarithm.double().exp().clamp(slowest, FASTEST_RATE)
-        return rate if hop_samples == 1 else (hop_samples * rate).clamp(max=FASTEST_RATE)
 
 
 class GatedLayer(nn.Module):
@@ -302,7 +158,12 @@ class GainTCN(StreamedEffect):
         super().__init__()
         self.config = config
         channels = config.hidden_channels
-        self.gain = GainStage(config)
+        self.gain = GainStage(
+            config.num_followers,
+            config.curve_channels,
+            num_averages=config.num_averages,
+            sample_rate=config.sample_rate,
+        )
         # Dry, dry after the gain, envelopes.
         self.input = Mixing(2 + config.num_followers, channels)
         layers = [
@@ -604,22 +465,3 @@ def _near(found: NormalEquations, common: Float[Tensor, " taps"]) -> Float[Tenso
     """Return a setting's own filter, drawn to the common one where its sound says little."""
     left = found._replace(cross=found.cross - found.gram @ common)
     return common + left.solve(FILTER_RIDGE)
-
-
-def _start_curve(knee: Pointwise, curve: Mixing) -> None:
-    """Begin with curves that rise with one level or another, from one knee on or another."""
-    width, sorts = knee.out_channels, knee.in_channels
-    each = -(-width // sorts)
-    levels = torch.linspace(*KNEES_DB, each) * (LEVEL_SCALE * math.log(10.0) / 10.0)
-    with torch.no_grad():
-        knee.weight.zero_()
-        for unit in range(width):
-            knee.weight[unit, unit % sorts] = KNEE_SHARPNESS
-            knee.bias[unit] = -KNEE_SHARPNESS * levels[unit // sorts]
-    nn.init.uniform_(curve.weight, 0.0, 2.0 / width)
-
-
-def _log_rates(seconds: tuple[float, float], count: int, sample_rate: int) -> Tensor:
-    """Return logarithms of rates per sample whose times are spread between two."""
-    first, last = (-math.log(time * sample_rate) for time in seconds)
-    return torch.linspace(first, last, count)

@@ -21,8 +21,8 @@ from pydantic import (
 from torch import Tensor, nn
 
 from audiform.checkpoints.header import Licence
+from audiform.data.effect_examples import RecordedExamples
 from audiform.data.effect_recordings import (
-    RecordedExamples,
     Recordings,
     ScoredPart,
     Take,
