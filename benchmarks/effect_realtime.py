@@ -25,7 +25,7 @@ from audiform.checkpoints import export_effect, read_checkpoint, write_checkpoin
 from audiform.checkpoints.effect_formats import EffectFormat
 from audiform.knob import Knob
 from audiform.models import MODELS
-from audiform.protocols import SettlesKnobs, step_at
+from audiform.protocols import FollowsBeats, SettlesKnobs, step_at
 
 KNOBS = tuple(Knob(name=f"knob_{n}", minimum=0.0, maximum=1.0, default=0.0) for n in range(4))
 
@@ -106,7 +106,7 @@ def main() -> None:
             ways = {"": block_times}
             if arguments.moving and isinstance(network, SettlesKnobs):
                 ways[", knobs moving"] = partial(block_times, moving=True)
-            if arguments.onnx:
+            if arguments.onnx and not isinstance(network, FollowsBeats):
                 ways[", ONNX Runtime"] = onnx_block_times
             for runtime, timed in ways.items():
                 times = timed(network, size, arguments.seconds)

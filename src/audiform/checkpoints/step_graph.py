@@ -11,6 +11,7 @@ import copy
 import io
 import json
 import logging
+import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -130,12 +131,25 @@ def export_onnx(
             optimize=False,
             verbose=False,
         )
-    model = program.model_proto
+    model = onnx.shape_inference.infer_shapes(program.model_proto)
+    _cast_by_name(model.graph)
     entry = model.metadata_props.add()
     entry.key, entry.value = METADATA_KEY, json.dumps(graph.about)
     onnx.checker.check_model(model, full_check=True)
     write_aside(path, model.SerializeToString())
     return path
+
+
+def _cast_by_name(graph: Any) -> None:
+    """Name the type where a cast takes it from another value: ONNX Runtime warns of those."""
+    known = {value.name: value for value in (*graph.value_info, *graph.input)}
+    types = {name: value.type.tensor_type.elem_type for name, value in known.items()}
+    types |= {constant.name: constant.data_type for constant in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "CastLike" and node.input[1] in types:
+            wanted = node.input.pop()
+            node.op_type = "Cast"
+            node.attribute.append(_onnx().helper.make_attribute("to", types[wanted]))
 
 
 def _graph(checkpoint: Checkpoint, block_samples: int | None) -> StepGraph:
@@ -190,7 +204,7 @@ def _running_maximum(values: Any, dim: int) -> Any:
 
     op: Any = opset20
     length, axes, reach = values.shape[-1], len(values.shape), 1
-    lowest = op.CastLike(op.Constant(value_float=float("-inf")), values)
+    lowest = op.Constant(value=_onnx().helper.make_tensor("", values.dtype, [], [-math.inf]))
     start, end, axis = (op.Constant(value_ints=[number]) for number in (0, length, -1))
     while reach < length:
         before = [0] * (2 * axes)
