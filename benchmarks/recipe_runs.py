@@ -35,34 +35,41 @@ def scored(
     settings: Mapping[str, Any],
     start: Path | None = None,
     excerpt_seconds: float | None = None,
+    others: Path | None = None,
 ) -> Scores:
     """Train a recipe on ``data`` but for ``held_out``, and return the mean SDR of each stem there.
 
-    A run that has ended is not repeated. ``excerpt_seconds`` scores no more of a song.
+    A run that has ended is not repeated. ``excerpt_seconds`` scores no more of a song. On all
+    songs of the folder ``others`` it is scored, too: "others/STEM".
     """
     path = run / SCORES_FILE
     if path.is_file():
         found: Scores = json.loads(path.read_text())
         return found
     checkpoint = trained(recipe, data, run, settings=settings, start=start)
-    songs = evaluate(
-        checkpoint,
-        data / "songs" if (data / "songs").is_dir() else data,
-        metrics=("mdx",),
-        only=held_out,
-        duration_seconds=excerpt_seconds,
-    ).songs
-    sums: dict[str, list[float]] = {}
-    for song in songs:
-        for stem, figures in song.stems.items():
-            if FIGURE in figures:
-                sums.setdefault(stem, []).append(figures[FIGURE]["estimate"])
-    scores = {stem: sum(values) / len(values) for stem, values in sums.items()}
-    scores["mean"] = sum(scores.values()) / len(scores)
+    songs = data / "songs" if (data / "songs").is_dir() else data
+    scores = _mean_scores(checkpoint, songs, only=held_out, seconds=excerpt_seconds)
+    if others is not None:
+        found = _mean_scores(checkpoint, others, seconds=excerpt_seconds)
+        scores |= {f"others/{stem}": value for stem, value in found.items()}
     part = path.with_name(path.name + ".part")
     part.write_text(json.dumps(scores) + "\n")
     part.replace(path)
     return scores
+
+
+def _mean_scores(
+    checkpoint: Path, songs: Path, *, only: Sequence[str] = (), seconds: float | None = None
+) -> Scores:
+    """Return the mean over ``songs`` of each stem's SDR, and the mean over stems, "mean"."""
+    values: dict[str, list[float]] = {}
+    found = evaluate(checkpoint, songs, metrics=("mdx",), only=only, duration_seconds=seconds)
+    for song in found.songs:
+        for stem, figures in song.stems.items():
+            if FIGURE in figures:
+                values.setdefault(stem, []).append(figures[FIGURE]["estimate"])
+    scores = {stem: sum(of_songs) / len(of_songs) for stem, of_songs in values.items()}
+    return {**scores, "mean": sum(scores.values()) / len(scores)}
 
 
 def trained(

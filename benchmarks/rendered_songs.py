@@ -1,11 +1,14 @@
 """What rendered songs are worth: the same recipe with and without them, equal steps.
 
 python benchmarks/rendered_songs.py DATA RUNS --held-out SONG... [--recipe default]
-    [--steps 2000] [--seeds 3] [--rendered-share 0.5] [--trial] [--json FILE]
+    [--others SONGS] [--steps 2000] [--seeds 3] [--only with-0 ...] [--rendered-share 0.5]
+    [--trial] [--json FILE]
 
 DATA has ``songs/`` and ``rendered/`` (audiform data render). Scores are SDR in dB over the
-held-out songs, whole; the difference is that of the means over seeds, beside the range of each.
-RUNS keeps each run: the command can be stopped and goes on when it is given again.
+held-out songs, whole, and over songs of ``--others``; the difference is that of the means over
+seeds, beside the range of each.
+RUNS keeps each run: the command can be stopped and goes on when it is given again; --only names
+what is trained now, and the table is made from all runs that have ended.
 """
 
 from __future__ import annotations
@@ -16,7 +19,15 @@ from pathlib import Path
 from typing import Any
 
 from measure import report
-from recipe_runs import TRIAL_STEPS, Scores, end_settings, held_out_settings, row, scored
+from recipe_runs import (
+    SCORES_FILE,
+    TRIAL_STEPS,
+    Scores,
+    end_settings,
+    held_out_settings,
+    row,
+    scored,
+)
 
 ARMS = ("without", "with")
 
@@ -66,6 +77,8 @@ def main() -> None:
     parser.add_argument("--recipe", default="default", help="that, or one with data.rendered_share")
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--others", type=Path, help="songs of other people")
+    parser.add_argument("--only", nargs="+", default=[], metavar="ARM-SEED")
     parser.add_argument(
         "--rendered-share", type=float, default=0.5, help="of draws; default has its own shares"
     )
@@ -75,16 +88,23 @@ def main() -> None:
     by_arm: dict[str, list[Scores]] = {arm: [] for arm in ARMS}
     for seed in range(arguments.seeds):
         for arm in ARMS:
+            folder = arguments.runs / f"{arguments.recipe}-{arm}-{seed}"
+            has_ended = (folder / SCORES_FILE).is_file()
+            if arguments.only and f"{arm}-{seed}" not in arguments.only and not has_ended:
+                continue
             by_arm[arm].append(
                 scored(
                     arguments.recipe + ("-tiny" if arguments.trial else ""),
                     data_of(arguments, arm),
-                    arguments.runs / f"{arguments.recipe}-{arm}-{seed}",
+                    folder,
                     held_out=arguments.held_out,
                     settings=settings_of(arguments, arm, seed),
                     excerpt_seconds=3.0 if arguments.trial else None,
+                    others=arguments.others,
                 )
             )
+    if not all(by_arm.values()):
+        return
     title = f"SDR on {', '.join(arguments.held_out)}, {arguments.recipe}"
     report(title, compared(by_arm), arguments.json)
 
