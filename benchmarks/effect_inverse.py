@@ -20,8 +20,7 @@ from tempfile import TemporaryDirectory
 import measure
 import numpy as np
 import torch
-import torch.nn.functional as F
-from jaxtyping import Complex, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from audiform.audio import Audio
@@ -31,6 +30,7 @@ from audiform.data.hits import FolderNotes
 from audiform.data.inverse_tasks import FADE_SECONDS, Dereverberate, TimeAlign, perform
 from audiform.data.music import read_music
 from audiform.data.noises import coloured_noise, white_noise
+from audiform.dsp.linear_prediction import LinearPrediction, late_reverberation
 from audiform.dsp.stft import StftSpec, istft, stft
 from audiform.inference.effect import Effect
 from audiform.metrics.effects_inverse import damage_left, onset_errors_ms
@@ -41,6 +41,9 @@ RATE = 44100
 SECONDS = 6.0
 STRENGTHS = (0.25, 0.5, 0.75, 1.0)
 SPEC = StftSpec(n_fft=2048, hop_length=512)
+
+#: Linear prediction as the only means against a room: the best of several delays and lengths.
+ALONE = LinearPrediction(SPEC, delay=2, taps=16, num_bins=None)
 
 #: Notes of an alignment: so many in so many seconds.
 NUM_NOTES, ALIGNED_SECONDS = 8, 4.0
@@ -101,32 +104,6 @@ def wiener(noisy: Tensor, noise: Tensor) -> Tensor:
     return istft(torch.stack(gains, dim=-1) * spectrum, SPEC, num_samples=noisy.shape[-1])
 
 
-def linear_prediction(wet: Tensor, *, delay: int = 3, taps: int = 20) -> Tensor:
-    """Return ``wet`` less what its own past predicts, bin by bin, over its whole length."""
-    spec = StftSpec(n_fft=1024, hop_length=256)
-    spectrum = stft(wet.double(), spec)[0]
-    past = F.pad(spectrum, (delay + taps - 1, 0)).unfold(-1, taps, 1)[:, : spectrum.shape[-1]]
-    dry = spectrum
-    for _ in range(2):
-        dry = spectrum - _predicted(spectrum, past, dry)
-    return istft(dry[None], spec, num_samples=wet.shape[-1]).float()
-
-
-def _predicted(
-    spectrum: Complex[Tensor, "bin frame"],
-    past: Complex[Tensor, "bin frame tap"],
-    dry: Complex[Tensor, "bin frame"],
-) -> Complex[Tensor, "bin frame"]:
-    power = F.avg_pool1d(dry.abs().square()[:, None], 3, 1, 1)[:, 0]
-    weight = 1.0 / (power + 1e-4 * power.mean(dim=1, keepdim=True) + 1e-12)
-    weighted = past.conj() * weight[..., None]
-    gram = weighted.transpose(1, 2) @ past
-    trace = gram.diagonal(dim1=1, dim2=2).real.mean(dim=1)
-    gram = gram + 1e-3 * trace[:, None, None] * torch.eye(past.shape[-1], dtype=gram.dtype)
-    taps = torch.linalg.solve(gram, weighted.transpose(1, 2) @ spectrum[..., None])
-    return (past @ taps)[..., 0]
-
-
 def gain_db(estimate: Tensor, given: Tensor, clean: Tensor) -> float:
     """Return by how much the SI-SDR rose."""
     after, before = (si_sdr(estimate=sound, reference=clean) for sound in (estimate, given))
@@ -182,7 +159,7 @@ def dereverberate(effect: Effect, sounds: FolderSounds, *, pieces: int) -> dict[
         ours.append([gain_db(estimate, wet, dry) for estimate in estimates])
         left = [damage_left(estimate=e, clean=dry, damage=wet - dry) for e in estimates]
         direct.append([-20.0 * np.log10(max(abs(share), 1e-3)) for share in left])
-        rival.append(gain_db(linear_prediction(wet), wet, dry))
+        rival.append(gain_db(wet - late_reverberation(wet, ALONE), wet, dry))
 
     def means(found: list[list[float]]) -> str:
         return " ".join(f"{mean:.2f}" for mean in np.mean(found, axis=0))

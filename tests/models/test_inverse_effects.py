@@ -11,7 +11,7 @@ from audiform.checkpoints.file import write_checkpoint
 from audiform.errors import ConfigError
 from audiform.inference.effect import Effect
 from audiform.knob import HALF_RANGE
-from audiform.models.frame_restorer import FrameRestorer, FrameRestorerConfig
+from audiform.models.frame_restorer import FrameRestorer, FrameRestorerConfig, PredictionConfig
 from audiform.models.grid_aligner import LINES, OFFSET, STRENGTH, TEMPO, GridAlignerConfig
 from audiform.models.grid_aligner import GridAligner as Aligner
 
@@ -89,9 +89,45 @@ def test_it_hears_the_same_at_every_level() -> None:
 def test_transforms_there_and_back_change_nothing(monkeypatch) -> None:
     """If everything is damage, nothing is left."""
     network = restorer()
-    monkeypatch.setattr(network, "core", lambda power, settings: torch.ones_like(power))
+    monkeypatch.setattr(network, "core", lambda power, settings: [torch.ones_like(power)])
     with torch.inference_mode():
         assert network(noise(1, 1, 5000), knobs(HALF_RANGE)).abs().max() < ROUNDING
+
+
+def test_what_is_predicted_of_a_room_is_the_same_in_one_pass_and_in_blocks() -> None:
+    torch.manual_seed(0)
+    late = PredictionConfig(n_fft=256, hop_length=64, taps=4, num_bins=100)
+    network = FrameRestorer(RESTORER.model_copy(update={"late": late})).eval()
+    dry, size = noise(2, 1, 5000), network.spec.block_samples
+    strengths = knobs(HALF_RANGE).expand(2, 1)
+    with torch.inference_mode():
+        whole = network(dry, strengths)
+        state, found = network.initial_state(2), []
+        rest = -(dry.shape[-1] + network.spec.latency_samples) % size
+        known = torch.nn.functional.pad(dry, (0, network.spec.latency_samples + rest))
+        for block in known.split(size, dim=-1):
+            wet, state = network.step(block, strengths, state)
+            found.append(wet)
+    streamed = torch.cat(found, dim=-1)[..., network.spec.latency_samples :][..., :5000]
+    torch.testing.assert_close(streamed, whole, atol=ROUNDING, rtol=0)
+    assert (dry - whole).square().mean() > 1e-4 * dry.square().mean()
+
+
+def test_a_prediction_that_is_believed_is_taken_away() -> None:
+    """If nothing else is damage, an echoing room's is what the network subtracts."""
+    config = RESTORER.model_copy(
+        update={"late": PredictionConfig(n_fft=256, hop_length=64, taps=16, num_bins=129)}
+    )
+    network = FrameRestorer(config.model_copy(update={"block_frames": 512})).eval()
+    network.core = lambda power, *rest: [torch.zeros_like(power), torch.ones_like(power)]
+    dry, room = noise(1, 1, 30000), noise(1, 1, 30000)
+    for echo in range(1, 12):
+        room[..., echo * 256 :] += 0.75**echo * dry[..., : -echo * 256]
+    with torch.inference_mode():
+        left = network(room, knobs(HALF_RANGE)) - dry
+    inside = slice(4000, -4000)
+    before, after = ((part[..., inside]).square().mean() for part in (room - dry, left))
+    assert after < 0.3 * before
 
 
 def test_a_hop_that_does_not_add_up_is_refused() -> None:

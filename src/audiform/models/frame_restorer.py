@@ -8,6 +8,10 @@ and the network need not be told of it. Denoising and de-reverberation as effect
 strength: S. H. Hawley, "Learning tunable audio effects via neural networks with self attention"
 (2020). Differs from the published network in that frames look both ways (its latency is what
 they look ahead), and in estimating the damage and not the result.
+
+A real share of a bin cannot turn its phase, as a room does. So for rooms linear prediction gives
+a first estimate of what they send back, phases and all, and the network says for every bin how
+much of that is to be believed: what rings by itself can be predicted just as well.
 """
 
 from __future__ import annotations
@@ -15,9 +19,11 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from jaxtyping import Complex, Float
-from pydantic import PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, PositiveInt, model_validator
 from torch import Tensor, nn
 
+from audiform.dsp.linear_prediction import LinearPrediction, late_reverberation
+from audiform.dsp.stft import StftSpec
 from audiform.knob import HALF_RANGE, Knob
 from audiform.nn.bounded_effect import BoundedEffect
 from audiform.nn.near_frames import (
@@ -42,7 +48,28 @@ INITIAL_CLEAN, INITIAL_CONTRAST = 1.0, 0.25
 #: Contrasts of each bin, and all of its levels.
 NUM_CONTRASTS, NUM_LEVELS = 3, 3 + 2 * EMBEDDED_SIDE + 1
 
+#: Levels of what is predicted of each bin, and of what is left of it then.
+NUM_PREDICTED_LEVELS = 2
+
 STRENGTH = Knob(name="strength", minimum=0.0, maximum=1.0, default=1.0)
+
+
+class PredictionConfig(BaseModel):
+    """How reverberation is predicted: :class:`audiform.dsp.linear_prediction.LinearPrediction`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    n_fft: PositiveInt = 2048
+    hop_length: PositiveInt = 512
+    delay: PositiveInt = 2
+    taps: PositiveInt = 16
+    num_bins: PositiveInt = 372
+
+    @property
+    def prediction(self) -> LinearPrediction:
+        """The same without hyper-parameters' checks."""
+        spec = StftSpec(n_fft=self.n_fft, hop_length=self.hop_length)
+        return LinearPrediction(spec, delay=self.delay, taps=self.taps, num_bins=self.num_bins)
 
 
 class FrameRestorerConfig(NearFramesConfig):
@@ -50,6 +77,8 @@ class FrameRestorerConfig(NearFramesConfig):
 
     - ``knobs``: the first says how much is taken away; others, if any, change what is.
     - ``block_frames``: frames that a block of a stream holds.
+    - ``late``: how reverberation is predicted, over one block and what is heard around it;
+      None: not at all, which is right for noise.
     """
 
     knobs: tuple[Knob, ...] = (STRENGTH,)
@@ -58,6 +87,7 @@ class FrameRestorerConfig(NearFramesConfig):
     bands: tuple[tuple[PositiveInt, PositiveInt], ...] = ((8, 16), (16, 12), (32, 8), (64, 6))
     hidden_channels: PositiveInt = 40
     block_frames: PositiveInt = 32
+    late: PredictionConfig | None = None
 
     @model_validator(mode="after")
     def _hops_fit(self) -> FrameRestorerConfig:
@@ -84,16 +114,19 @@ class FrameRestorer(BoundedEffect):
     def __init__(self, config: FrameRestorerConfig) -> None:
         super().__init__()
         self.config = config
+        num_predicted = NUM_PREDICTED_LEVELS if config.late else 0
         self.frames = NearFrames(
             config.all_bands,
             config.hidden_channels,
-            num_levels=NUM_LEVELS,
+            num_levels=NUM_LEVELS + num_predicted,
             num_blocks=config.num_blocks,
             num_heads=config.num_heads,
             reach=config.reach_frames,
             num_settings=max(0, len(config.knobs) - 1),
         )
         self.head = BandHead(config.all_bands, config.hidden_channels)
+        if config.late:
+            self.late_head = BandHead(config.all_bands, config.hidden_channels)
         self.contrast = nn.Parameter(torch.full((NUM_CONTRASTS, config.num_bins), INITIAL_CONTRAST))
         window = torch.hann_window(config.n_fft).sqrt()
         self.register_buffer("window", window, persistent=False)
@@ -112,35 +145,70 @@ class FrameRestorer(BoundedEffect):
         )
 
     def core(
-        self, power: Float[Tensor, "batch frame bin"], settings: Float[Tensor, "batch setting"]
-    ) -> Float[Tensor, "batch frame bin"]:
-        """Return which share of each bin is damage; frames near both ends know too little."""
+        self,
+        power: Float[Tensor, "batch frame bin"],
+        settings: Float[Tensor, "batch setting"],
+        *predicted: Float[Tensor, "batch frame bin"],
+    ) -> list[Float[Tensor, "batch frame bin"]]:
+        """Return which share of each bin is damage; frames near both ends know too little.
+
+        ``predicted``: the power of what is predicted and of what that leaves, if anything is.
+        Then the share of the prediction that is to be believed comes second, and the first is
+        of what is left.
+        """
         reach = self.config.reach_frames
         levels = relative_levels(power, reach=reach, floor=POWER_FLOOR)
         against = contrasts(power, reach=reach, floor=POWER_FLOOR)
-        both = LEVEL_SCALE * torch.cat([levels, against], dim=2)
-        clean = self.head(self.frames(both, settings)) + (against * self.contrast).sum(dim=2)
-        return torch.sigmoid(-clean - INITIAL_CLEAN)
+        level = (power + POWER_FLOOR).log()
+        parts = [((part + POWER_FLOOR).log() - level)[:, :, None] for part in predicted]
+        tokens = self.frames(LEVEL_SCALE * torch.cat([levels, against, *parts], dim=2), settings)
+        clean = self.head(tokens) + (against * self.contrast).sum(dim=2)
+        shares = [torch.sigmoid(-clean - INITIAL_CLEAN)]
+        return [*shares, torch.sigmoid(self.late_head(tokens))] if predicted else shares
 
     def predict(
         self, dry: Float[Tensor, "batch 1 time"], knobs: Float[Tensor, "batch knob"]
     ) -> Float[Tensor, "batch 1 wet_time"]:
         """Return what ``dry`` becomes, without its look-back and its look-ahead.
 
-        It must hold both and a whole number of hops.
+        It must hold both and a whole number of hops, of blocks if reverberation is predicted.
         """
-        config = self.config
-        spectrum = self._analyse(dry[:, 0])
-        power = spectrum.real.square() + spectrum.imag.square()
-        heard = slice(config.heard_frames, -config.heard_frames)
-        share = self.core(power, knobs[:, 1:])[:, heard]
-        damage = self._synthesise(share * spectrum[:, heard])
-        aside = config.n_fft - config.hop_length
-        damage = damage[:, aside : damage.shape[-1] - aside]
-        start = config.heard_samples
+        damage = self._damage(dry[:, 0], knobs[:, 1:])
+        start = self.config.heard_samples
         own = dry[:, 0, start : dry.shape[-1] - start]
-        amount = knobs[:, :1] + HALF_RANGE if config.knobs else 1.0
+        amount = knobs[:, :1] + HALF_RANGE if self.config.knobs else 1.0
         return (own - amount * damage)[:, None]
+
+    def _damage(
+        self, dry: Float[Tensor, "batch time"], settings: Float[Tensor, "batch setting"]
+    ) -> Float[Tensor, "batch wet_time"]:
+        if self.config.late is None:
+            return self._damage_in(dry, settings)
+        # a prediction depends on all that it is made of: every block has one of its own
+        size = self.config.block_frames * self.config.hop_length
+        blocks = dry.unfold(1, size + 2 * self.config.heard_samples, size)
+        rows = blocks.flatten(0, 1), settings.repeat_interleave(blocks.shape[1], dim=0)
+        return self._damage_in(*rows).reshape(len(dry), -1)
+
+    def _damage_in(
+        self, dry: Float[Tensor, "batch time"], settings: Float[Tensor, "batch setting"]
+    ) -> Float[Tensor, "batch wet_time"]:
+        config = self.config
+        spectrum = self._analyse(dry)
+        late = None
+        if config.late is not None:
+            with torch.no_grad():
+                late = self._analyse(late_reverberation(dry, config.late.prediction))
+        parts = [] if late is None else [late, spectrum - late]
+        powers = [part.real.square() + part.imag.square() for part in (spectrum, *parts)]
+        heard = slice(config.heard_frames, -config.heard_frames)
+        share, *of_late = (part[:, heard] for part in self.core(powers[0], settings, *powers[1:]))
+        damage = share * spectrum[:, heard]
+        if late is not None:
+            damage = damage + (1.0 - share) * of_late[0] * late[:, heard]
+        audio = self._synthesise(damage)
+        aside = config.n_fft - config.hop_length
+        return audio[:, aside : audio.shape[-1] - aside]
 
     def _analyse(self, audio: Float[Tensor, "batch time"]) -> Complex[Tensor, "batch frame bin"]:
         """Frame k starts at sample k times the hop; scaled so that white noise keeps its power."""

@@ -21,7 +21,7 @@ from audiform.data.inverse_tasks import Denoise, Dereverberate
 from audiform.data.music import read_music
 from audiform.data.track import Track
 from audiform.errors import DataError
-from audiform.models.frame_restorer import FrameRestorer, FrameRestorerConfig
+from audiform.models.frame_restorer import FrameRestorer, FrameRestorerConfig, PredictionConfig
 from audiform.recipes.settings import with_settings
 from audiform.recipes.stems import Songs, divided
 from audiform.recipes.tiny import TINY_TRAINING
@@ -40,6 +40,9 @@ SYNTHETIC_CLIP_SAMPLES = 16384
 
 #: Where all sounds are of one artist or folder, one of so many validates.
 HELD_OUT_OF = 10
+
+#: Three seconds: rooms are predicted from so much and what is heard around it.
+ROOM_BLOCK_FRAMES = 128
 
 #: Name in ``MODELS`` of what the runs here train.
 ARCHITECTURE = "frame-restorer"
@@ -97,8 +100,9 @@ def inverse_denoise() -> InverseRun:
 
 
 def inverse_dereverb() -> InverseRun:
-    """Train a remover of rooms with a strength on a folder of dry sounds: a quarter of an hour."""
-    return InverseRun(damage="room", training=_training(900.0))
+    """Train a remover of rooms with a strength on a folder of dry sounds: forty minutes."""
+    network = FrameRestorerConfig(block_frames=ROOM_BLOCK_FRAMES, late=PredictionConfig())
+    return InverseRun(damage="room", network=network, training=_training(2400.0))
 
 
 #: A network for tests, and how short a run is.
@@ -124,7 +128,9 @@ def inverse_denoise_tiny() -> InverseRun:
 
 def inverse_dereverb_tiny() -> InverseRun:
     """Train the tiny form of it: seconds on a CPU."""
-    return with_settings(inverse_dereverb(), TINY_INVERSE)
+    predicted = {"n_fft": 256, "hop_length": 64, "taps": 4, "num_bins": 100}
+    late = {f"network.late.{name}": value for name, value in predicted.items()}
+    return with_settings(inverse_dereverb(), {**TINY_INVERSE, **late})
 
 
 def run(
@@ -143,8 +149,8 @@ def run(
     network = new_network(FrameRestorer, recipe.network, seed=recipe.training.seed)
     sounds = read_sounds(data, recipe.data.held_out)
     rate, spec = recipe.network.sample_rate, network.spec
-    hop = recipe.network.hop_length
-    wanted = max(1, round(recipe.data.segment_seconds * rate / hop)) * hop
+    block = spec.block_samples
+    wanted = max(1, round(recipe.data.segment_seconds * rate / block)) * block
     train_pairs, valid_pairs = (
         EffectPairs(
             _task(recipe, recordings(tracks, sample_rate=rate, cache_folder=output / "decoded")),
