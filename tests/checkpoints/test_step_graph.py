@@ -20,6 +20,7 @@ from audiform.checkpoints.step_graph import METADATA_KEY
 from audiform.errors import ConfigError
 from audiform.knob import settings_to_network
 from audiform.models.effect_rnn import EffectRNNConfig
+from audiform.models.frame_restorer import PredictionConfig
 
 SAME = 1e-5
 
@@ -162,6 +163,24 @@ def test_what_moves_hits_is_no_graph(to, tmp_path) -> None:
     with pytest.raises(ConfigError, match="'grid-aligner' cuts and moves"):
         export_effect(checkpoint, tmp_path / "effect.graph", to=to)
     assert not (tmp_path / "effect.graph").exists()
+
+
+def test_a_room_that_is_predicted_is_a_graph_for_torch_alone(tmp_path) -> None:
+    late = PredictionConfig(n_fft=64, hop_length=16, taps=3, num_bins=20)
+    config = TINY["frame-restorer"].model_copy(update={"late": late})
+    network, checkpoint = make_effect("frame-restorer", config, tmp_path)
+    path = export_effect(checkpoint, tmp_path / "effect.pt2", to="torch")
+    extra = {METADATA_KEY: ""}
+    program = torch.export.load(path, extra_files=extra).module()
+
+    def run(*inputs):
+        return [out.detach().numpy() for out in program(*map(torch.from_numpy, inputs))]
+
+    about = json.loads(extra[METADATA_KEY])
+    assert largest_difference(run_blocks(run, about), network, about) < SAME
+    with pytest.raises(ConfigError, match="--to torch"):
+        export_effect(checkpoint, tmp_path / "effect.onnx", to="onnx")
+    assert not (tmp_path / "effect.onnx").exists()
 
 
 def test_a_separator_has_no_step(tmp_path) -> None:

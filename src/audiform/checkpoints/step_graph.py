@@ -115,22 +115,31 @@ def export_torch(
 def export_onnx(
     checkpoint: Checkpoint, path: str | Path, *, block_samples: int | None = None
 ) -> Path:
-    """Write the step as ONNX; return the path. Needs the packages onnx and onnxscript."""
+    """Write the step as ONNX; return the path. Needs the packages onnx and onnxscript.
+
+    Raises :class:`ConfigError` for what ONNX cannot say.
+    """
     onnx = _onnx()
     graph, path = _graph(checkpoint, block_samples), Path(path)
     names = list(graph.inputs)
-    with _quiet():
-        program: Any = torch.onnx.export(
-            _exported(graph),
-            input_names=names,
-            output_names=["wet", *(f"next_{name}" for name in names if "state" in name)],
-            opset_version=OPSET,
-            custom_translation_table={torch.ops.aten.cummax.default: _running_maximum},
-            dynamo=True,
-            # What tidies graphs up takes a summand of 1e-9, the floor of a level, for nothing.
-            optimize=False,
-            verbose=False,
-        )
+    try:
+        with _quiet():
+            program: Any = torch.onnx.export(
+                _exported(graph),
+                input_names=names,
+                output_names=["wet", *(f"next_{name}" for name in names if "state" in name)],
+                opset_version=OPSET,
+                custom_translation_table={torch.ops.aten.cummax.default: _running_maximum},
+                dynamo=True,
+                # What tidies graphs up takes a summand of 1e-9, the floor of a level, for nothing.
+                optimize=False,
+                verbose=False,
+            )
+    except torch.onnx.OnnxExporterError as error:
+        raise ConfigError(
+            f"ONNX has no operator for a part of this {checkpoint.architecture!r} (linear "
+            "equations of complex numbers, where it predicts a room); export it with --to torch"
+        ) from error
     model = onnx.shape_inference.infer_shapes(program.model_proto)
     _cast_by_name(model.graph)
     entry = model.metadata_props.add()
