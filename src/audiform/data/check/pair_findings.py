@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from audiform.data.check.file_findings import DC_ERROR, DC_WARNING
-from audiform.data.check.pair_levels import Stuck
+from audiform.data.check.pair_stuck import Stuck
 from audiform.data.check.pairing import PairFit
 from audiform.data.check.track_scan import TrackScan
 from audiform.data.findings import Finding, Level

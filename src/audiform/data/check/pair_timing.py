@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise, product
+from itertools import pairwise
 
 import numpy as np
-import torch
 from torch import Tensor
 
+from audiform.data.check.pair_rate import EXPLAINS_MORE, stretched
+from audiform.data.check.pair_wander import wander_samples
 from audiform.data.effect_alignment import (
     DULL_PHASE_FLOOR,
     PHASE_FLOOR,
-    Alignment,
     PieceLag,
     aligned,
-    correlation_peak,
     estimate_alignment,
     phase_correlation,
     piece_lags,
     residual_share,
 )
-from audiform.dsp.fast_length import fast_length
 
 #: Pieces whose own delay stands out less are not believed.
 CLEAR_PIECE = 9.0
@@ -42,37 +39,6 @@ STRAIGHT_SHARE = 0.25
 
 #: Rise of the delay over a recording from which on clocks differ, in samples.
 CLOCK_SAMPLES = 3.0
-
-#: An uneven machine is followed over so much sound, by pieces of such lengths that may be off by
-#: so much (seconds), of which so many stand out by more than this.
-WANDER_SECONDS, WANDER_PIECE_SECONDS, WANDER_SEARCH_SECONDS = 20.0, (0.3, 0.1), 0.004
-CLEAR_SHORT, WANDER_PIECES = 5.0, 8
-
-#: Its delay moves by more samples than this; and of what a gain leaves of a piece at the usual
-#: delay no more than this share is left at the piece's own.
-WANDERS_SAMPLES, FOLLOWED = 2.0, 0.7
-
-#: Rates that sound cards have, in Hz; and the slow-down of film transfers: ratio of rates.
-RATES_HZ = (22050, 24000, 32000, 44100, 48000, 88200, 96000)
-FILM_RATIO = 1.001
-
-#: Another rate is looked at where the correlation's peak stands out more than this.
-CLEAR_RATE = 9.0
-
-#: It is believed from this confidence on, where it is clearer or explains more.
-SURE_RATE = 0.6
-
-#: What explains more leaves less than this share open of what is open as it is.
-EXPLAINS_MORE = 0.5
-
-#: Seconds in which other rates are tried.
-TRIED_SECONDS = 8.0
-
-#: An input that correlates like this with itself, further away than this, repeats itself.
-REPEATS, PERIOD_SECONDS = 0.5, 0.05
-
-#: Another delay by which output and input correlate like this, against the best, fits as well.
-OTHER_PEAK = 0.5
 
 
 @dataclass(frozen=True)
@@ -97,7 +63,7 @@ def follow(dry: Tensor, wet: Tensor, rate: int, lag_samples: int) -> Timing:
     """Return how the delay moves over the recording."""
     first = _clear_pieces(dry, wet, rate, lag_samples, is_equalised=False)
     if len(first) < 4:
-        return _wandering(dry, wet, rate, lag_samples)
+        return _as_tape(wander_samples(dry, wet, rate, lag_samples))
     lags = np.array([piece.lag_samples for piece in first])
     usual = float(np.median(np.abs(np.diff(lags)))) + 0.2
     jumps = tuple(
@@ -117,12 +83,16 @@ def follow(dry: Tensor, wet: Tensor, rate: int, lag_samples: int) -> Timing:
         clock = _clock(dry, wet, rate, lag_samples, floor, clear)
         if clock is not None:
             return clock
-    wandering = _wandering(dry, wet, rate, lag_samples)
+    wander = wander_samples(dry, wet, rate, lag_samples)
     second = _clear_pieces(dry, wet, rate, lag_samples, is_equalised=True)
-    if wandering.wanders or len(second) < 4:
-        return wandering
+    if wander or len(second) < 4:
+        return _as_tape(wander)
     low, high = np.percentile([piece.lag_samples for piece in second], [10, 90])
     return Timing(spread_samples=float(high - low))
+
+
+def _as_tape(wander: float) -> Timing:
+    return Timing(spread_samples=wander, wanders=wander > 0.0)
 
 
 def _clock(
@@ -158,61 +128,10 @@ def _fits_once_undone(
 ) -> bool:
     """Whether a filter makes much more of the output of the input once the drift is undone."""
     x, y = (part.double() for part in aligned(dry, wet, lag_samples + round(line_start)))
-    undone = _stretched(y, 1.0 / (1.0 + slope / rate))
+    undone = stretched(y, 1.0 / (1.0 + slope / rate))
     length = min(len(x), len(undone))
     before, after = (residual_share(x[:length], part[:length]) for part in (y, undone))
     return after < EXPLAINS_MORE * before
-
-
-def _wandering(dry: Tensor, wet: Tensor, rate: int, lag_samples: int) -> Timing:
-    """Return that the delay moves to and fro, where pieces at their own delays fit much better.
-
-    Chorus and phaser move delays, too, but the dry sound in them stays where it is.
-    """
-    x, y = (part.double() for part in aligned(dry, wet, lag_samples))
-    count = min(len(x), round(WANDER_SECONDS * rate))
-    start = _loudest(x, count)
-    x, y = x[start : start + count].diff(), y[start : start + count].diff()
-    for length, is_equalised in product(WANDER_PIECE_SECONDS, (True, False)):
-        pieces = [
-            piece
-            for piece in piece_lags(
-                dry=x,
-                wet=y,
-                sample_rate=rate,
-                lag_samples=0,
-                piece_seconds=length,
-                search_seconds=WANDER_SEARCH_SECONDS,
-                is_equalised=is_equalised,
-                floor=DULL_PHASE_FLOOR,
-            )
-            if piece.clarity > CLEAR_SHORT
-        ]
-        if len(pieces) < WANDER_PIECES:
-            continue
-        lags = np.array([piece.lag_samples for piece in pieces])
-        low, high = np.percentile(lags, [10, 90])
-        if high - low < WANDERS_SAMPLES:
-            continue
-        middle, samples = float(np.median(lags)), round(length * rate)
-        shares = [_unlike(x, y, rate, piece, middle, samples) for piece in pieces]
-        own, usual = np.mean(shares, axis=0)
-        if own < FOLLOWED * usual:
-            return Timing(spread_samples=float(high - low), wanders=True)
-    return Timing()
-
-
-def _unlike(
-    x: Tensor, y: Tensor, rate: int, piece: PieceLag, usual: float, length: int
-) -> tuple[float, float]:
-    """Return what a gain leaves of a piece at its own delay, and at the usual one."""
-    start = round(piece.seconds * rate) - length // 2
-    found = []
-    for lag in (round(piece.lag_samples), round(usual)):
-        first, second = aligned(x[start : start + length], y[start : start + length], lag)
-        power = float(first.square().sum() * second.square().sum())
-        found.append(1.0 - float((first * second).sum()) ** 2 / max(power, 1e-300))
-    return found[0], found[1]
 
 
 def _line(pieces: Sequence[PieceLag]) -> tuple[float, float, float]:
@@ -296,81 +215,3 @@ def _median_slope(x: np.ndarray, y: np.ndarray) -> float:
     rows, columns = np.triu_indices(len(x), 1)
     run = x[columns] - x[rows]
     return float(np.median((y[columns] - y[rows])[run > 0] / run[run > 0]))
-
-
-def wrong_rate(dry: Tensor, wet: Tensor, rate: int, found: Alignment) -> tuple[float, Alignment]:
-    """Return by what ratio of rates the output fits the input, and how it does then.
-
-    1 and ``found`` where no other ratio fits much better.
-    """
-    count = round(TRIED_SECONDS * rate)
-    start = _loudest(dry, count)
-    x = dry[start : start + count].double()
-    best = CLEAR_RATE, 1.0
-    for ratio in (*rate_ratios(), FILM_RATIO, 1 / FILM_RATIO):
-        y = _played(wet, start, count, ratio)
-        if len(y) >= len(x) // 2:
-            _, clarity, _ = correlation_peak(phase_correlation(x, y, rate))
-            best = max(best, (clarity, ratio))
-    ratio = best[1]
-    if ratio == 1.0:
-        return 1.0, found
-    fit = estimate_alignment(dry=x, wet=_played(wet, start, count, ratio), sample_rate=rate)
-    is_better = fit.confidence > SURE_RATE and (
-        fit.confidence > found.confidence + 0.2
-        or _left_open(x, _played(wet, start, count, ratio), fit)
-        < EXPLAINS_MORE * _left_open(x, wet[start : start + count], found)
-    )
-    return (ratio, fit) if is_better else (1.0, found)
-
-
-def _left_open(dry: Tensor, wet: Tensor, fit: Alignment) -> float:
-    """Return the share of the output that no filter makes of the input, so aligned."""
-    return residual_share(*aligned(dry, wet.double(), fit.lag_samples))
-
-
-def rate_ratios() -> list[float]:
-    """Return ratios of rates by which a file may be played wrongly."""
-    ratios = {round(one / other, 6) for one in RATES_HZ for other in RATES_HZ if one != other}
-    return sorted(ratio for ratio in ratios if 0.45 < ratio < 2.2)
-
-
-def _played(wet: Tensor, start: int, count: int, ratio: float) -> Tensor:
-    """Return what came out while ``count`` samples went in from ``start`` on, at ``ratio``."""
-    begin = max(0, round(start / ratio))
-    return _stretched(wet[begin : begin + math.ceil(count / ratio)], ratio)
-
-
-def _stretched(audio: Tensor, ratio: float) -> Tensor:
-    """Return ``audio`` as it sounds played ``ratio`` times slower, by its spectrum."""
-    length = fast_length(len(audio))
-    wanted = round(length * ratio)
-    spectrum = torch.fft.rfft(audio.double(), n=length)
-    bins = min(len(spectrum), wanted // 2 + 1)
-    return torch.fft.irfft(spectrum[:bins], n=wanted)[: round(len(audio) * ratio)]
-
-
-def _loudest(audio: Tensor, count: int) -> int:
-    if len(audio) <= count:
-        return 0
-    total = torch.nn.functional.pad(audio.double().square().cumsum(0), (1, 0))
-    starts = torch.arange(0, len(audio) - count + 1, max(1, count // 8))
-    return int(starts[(total[starts + count] - total[starts]).argmax()])
-
-
-def repeats_itself(dry: Tensor, wet: Tensor, rate: int, lag_samples: int) -> bool:
-    """Whether the input repeats itself, so that other delays fit nearly as well."""
-    count = min(len(dry), round(12.0 * rate))
-    start = _loudest(dry, count)
-    x, y = aligned(dry[start : start + count].double(), wet[start:].double(), lag_samples)
-    x, y = x - x.mean(), y - y.mean()
-    n_fft = fast_length(2 * len(x))
-    own = torch.fft.irfft(torch.fft.rfft(x, n_fft).abs().square(), n_fft)
-    away, end = round(PERIOD_SECONDS * rate), len(x) // 2
-    share = 1.0 - torch.arange(away, end) / len(x)
-    if end <= away or float((own[away:end] / share).max()) < REPEATS * float(own[0]):
-        return False
-    cross = phase_correlation(x, y, end).abs()
-    near = float(cross[end - away : end + away].max())
-    others = max(float(cross[: end - away].max()), float(cross[end + away :].max()))
-    return others > OTHER_PEAK * near

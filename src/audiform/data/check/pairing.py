@@ -8,18 +8,14 @@ import numpy as np
 import torch
 
 from audiform.data.check.mixing import decibels
-from audiform.data.check.pair_levels import (
-    Noise,
-    Stuck,
-    constant_offset,
-    find_holes,
-    find_stuck,
-    frame_levels,
-    level_correlation,
-    stationary_noise,
-    target_offset,
-)
-from audiform.data.check.pair_timing import Timing, follow, rate_ratios, repeats_itself, wrong_rate
+from audiform.data.check.pair_holes import find_holes
+from audiform.data.check.pair_levels import frame_levels, level_correlation
+from audiform.data.check.pair_noise import Noise, stationary_noise
+from audiform.data.check.pair_offset import constant_offset, target_offset
+from audiform.data.check.pair_periodic import repeats_itself
+from audiform.data.check.pair_rate import rate_ratios, wrong_rate
+from audiform.data.check.pair_stuck import Stuck, find_stuck
+from audiform.data.check.pair_timing import Timing, follow
 from audiform.data.effect_alignment import (
     STATIC_BINS,
     Alignment,
