@@ -66,6 +66,11 @@ def crusher(dry: Samples) -> Samples:
     return np.round(dry * 24) / np.float32(24)
 
 
+def held(dry: Samples) -> Samples:
+    """Every fifth sample for five."""
+    return np.repeat(dry[::5], 5)[: len(dry)]
+
+
 def phaser(dry: Samples) -> Samples:
     """Blocks of an all-pass whose corner moves."""
     wet, state = np.zeros_like(dry), np.zeros(4)
@@ -232,7 +237,30 @@ def quieter_in_the_middle() -> Samples:
     return sound
 
 
+def hats() -> Samples:
+    """Bursts of bright noise, whose peaks are single samples."""
+    time = np.arange(5 * RATE) / RATE
+    noise = np.diff(np.random.default_rng(6).normal(size=len(time) + 1))
+    sound = noise * np.exp(-40 * (time % 0.25))
+    return np.float32(0.7 * sound / np.abs(sound).max())
+
+
+def full_scale_sweep() -> Samples:
+    """Smooth peaks that all reach the end of the scale."""
+    time = np.arange(4 * RATE) / RATE
+    return np.float32(np.sin(2 * np.pi * 60 * (np.exp(1.2 * time) - 1) / 1.2))
+
+
+def full_scale_loop() -> Samples:
+    """One hit again and again, whose peak is the end of the scale."""
+    hit = hats()[: RATE // 20]
+    return np.tile(hit / np.abs(hit).max(), 100)
+
+
 OTHER_SOUNDS = {
+    "hats": hats,
+    "full-scale sweep": full_scale_sweep,
+    "full-scale loop": full_scale_loop,
     "rumble": rumble,
     "lopsided voice": lopsided_voice,
     "sweep": sweep,
@@ -272,6 +300,12 @@ BROKEN = {
     "turned": ("hits", echo, lambda x, y: (x, -y), "polarity"),
     "shorter": ("plucks", compressor, lambda x, y: (x, y[:-RATE]), "length mismatch"),
     "clipped input": ("noise", amplifier, lambda x, y: (np.clip(3 * x, -1, 1), y), "clipped"),
+    "clipped input of single peaks": (
+        "hats",
+        amplifier,
+        lambda x, y: (np.clip(3 * x, -1, 1), y),
+        "clipped",
+    ),
     "clipped target": ("hits", reverb, lambda x, y: (x, np.clip(4 * y, -1, 1)), "clipped"),
     "hole": ("noise", amplifier, lambda x, y: (x, without(y, START, 3000)), "drop-out"),
     "short hole": ("plucks", amplifier, lambda x, y: (x, without(y, loudest(x), 128)), "drop-out"),
@@ -411,6 +445,9 @@ GOOD = {
     "chopper": ("noise", chopper),
     "crusher": ("noise", crusher),
     "phaser": ("hits", phaser),
+    "held samples between clicks": ("clicks", held),
+    "smooth peaks at full scale": ("full-scale sweep", amplifier),
+    "a loop at full scale": ("full-scale loop", amplifier),
     "a few samples of latency": ("plucks", lambda dry: late(amplifier(dry), 3)),
     "pauses": ("hits", lambda dry: amplifier(dry)),
     "reverb and pauses": ("hits", reverb),

@@ -113,7 +113,7 @@ def _level_findings(scan: FileScan, found: partial[Finding]) -> Iterator[Finding
         yield found(
             Level.note if is_effect else level,
             "clipped",
-            f"has {100 * scan.clipped_share:.2g} % of its samples in flat tops at "
+            f"has {100 * scan.clipped_share:.2g} % of its samples cut off at "
             f"{20 * np.log10(peak):.1f} dBFS",
             "right if the device does that" if is_effect else "export it with more headroom",
         )

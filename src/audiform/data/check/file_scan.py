@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from audiform.data.check.flat_tops import FlatTops
+from audiform.data.check.runs import runs_of
 from audiform.data.track import AudioRef
 from audiform.io.probe import AudioInfo
 from audiform.io.tags import Tags
@@ -18,15 +20,6 @@ FFT_STEP = 16384
 
 #: Bands by whose levels over time a recording is recognised, edges in Hz.
 FINGERPRINT_EDGES_HZ = (0.0, 250.0, 1000.0, 4000.0, 1e9)
-
-#: So many samples in a row at the peak are a clipped top, not a chance.
-CLIPPED_RUN = 3
-
-#: How far below the peak (as a factor) a sample still counts as being at it.
-AT_PEAK = 1.0 - 1e-4
-
-#: A top is clipped where a neighbour is lower by so many times the tolerance.
-CLIPPED_DROP = 10.0
 
 #: Shortest and longest run of zeros that is a drop-out rather than a pause, in seconds.
 DROPOUT_SECONDS = (0.0015, 0.5)
@@ -68,8 +61,8 @@ class FileScan:
     ``problem`` is the reader's message where the file cannot be read to its end; the rest then
     describes what came before. ``side_share`` and ``mid_share`` are the energies of half the
     difference and half the sum of two channels, against the total. ``clipped_share`` counts
-    samples in flat tops. ``end_rms`` is the level of the last moment. ``bands`` are band levels
-    in dB over time, a row per frame.
+    samples that were cut off. ``end_rms`` is the level of the last moment. ``bands`` are levels of
+    bands in dB over time, a row per frame.
     """
 
     source: str
@@ -138,10 +131,9 @@ class FileScanner:
         self._sum = np.zeros(channels)
         self._energy = np.zeros(channels)
         self._side = self._mid = 0.0
-        self._top, self._clipped = 0.0, 0
         # One step of the quantiser; of lossy and float files, that of 24 bits.
         bits = info.bit_depth if info.bit_depth and not info.is_float else 24
-        self._step = 2.0 ** (1 - bits)
+        self._tops = FlatTops(2.0 ** (1 - bits))
         self._tail = np.zeros(0, np.float32)
         self._tail_samples = max(1, round(END_SECONDS * info.sample_rate))
         self._zeros_from: int | None = None
@@ -167,7 +159,7 @@ class FileScanner:
             self._mid += float(np.square(block[0] + block[1], dtype=np.float64).sum()) / 2
             self._side += float(np.square(block[0] - block[1], dtype=np.float64).sum()) / 2
         self._tail = np.concatenate((self._tail, magnitude.max(axis=0)))[-self._tail_samples :]
-        self._count_clipped(magnitude)
+        self._tops.push(magnitude)
         self._find_dropouts(magnitude.max(axis=0))
         self._add_spectra(block)
         self._count += block.shape[1]
@@ -188,7 +180,7 @@ class FileScanner:
             rms=np.sqrt(self._energy / count),
             side_share=self._side / total,
             mid_share=self._mid / total,
-            clipped_share=self._clipped / (count * len(self._peak)),
+            clipped_share=self._tops.num_samples / (count * len(self._peak)),
             dropouts_seconds=tuple(at for at, edge in self._dropouts if edge > DROPOUT_EDGE * peak),
             end_rms=float(np.sqrt(np.mean(np.square(self._tail)))) if self._tail.size else 0.0,
             digest=self._digest.hexdigest(),
@@ -196,42 +188,22 @@ class FileScanner:
             bands=np.array(self._bands).reshape(-1, len(FINGERPRINT_EDGES_HZ) - 1),
         )
 
-    def _count_clipped(self, magnitude: np.ndarray) -> None:
-        """Count samples in flat tops at the highest level so far; a higher one starts anew.
-
-        A smooth peak is flat, too, within the tolerance; but there the neighbours of the flat
-        part are lower by less than four times that, on a clipped top the sound drops away.
-        """
-        top = float(magnitude.max())
-        if top * AT_PEAK > self._top:
-            self._top, self._clipped = top, 0
-        if top < self._top * AT_PEAK or self._top == 0.0:
-            return
-        tolerance = max(self._top * (1.0 - AT_PEAK), self._step)
-        for channel in magnitude:
-            starts, lengths = _runs(channel >= self._top - tolerance / 2)
-            inside = (starts > 0) & (starts + lengths < len(channel)) & (lengths >= CLIPPED_RUN)
-            starts, lengths = starts[inside], lengths[inside]
-            before, after = channel[starts - 1], channel[starts + lengths]
-            is_steep = self._top - np.minimum(before, after) > CLIPPED_DROP * tolerance
-            self._clipped += int(lengths[is_steep].sum())
-
     def _find_dropouts(self, magnitude: np.ndarray) -> None:
         """Note short runs of zeros with the level of the sound at their nearer edge."""
         rate = self.info.sample_rate
-        starts, lengths = _runs(magnitude == 0.0)
-        for start, length in zip(starts.tolist(), lengths.tolist(), strict=True):
+        silences = runs_of(magnitude == 0.0)
+        for start, end in silences:
             if start == 0 and self._zeros_from is not None:
                 begin, before = self._zeros_from, self._before_zeros
             else:
                 begin = self._count + start
                 before = float(magnitude[start - 1]) if start else self._last
-            if start + length == len(magnitude):
+            if end == len(magnitude):
                 self._zeros_from, self._before_zeros = begin, before
                 self._last = 0.0
                 return
-            self._add_dropout(begin, self._count + start + length, before, magnitude, rate)
-        if self._zeros_from is not None and not (len(starts) and starts[0] == 0):
+            self._add_dropout(begin, self._count + end, before, magnitude, rate)
+        if self._zeros_from is not None and not (silences and silences[0][0] == 0):
             self._add_dropout(self._zeros_from, self._count, self._before_zeros, magnitude, rate)
         self._zeros_from = None
         self._last = float(magnitude[-1])
@@ -252,9 +224,3 @@ class FileScanner:
             self._spectrum += power
             self._frames += 1
             self._bands.append(10.0 * np.log10(np.add.reduceat(power, self._edges) + 1e-9))
-
-
-def _runs(flags: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return where runs of True start, and how long they are."""
-    edges = np.flatnonzero(np.diff(np.concatenate(([False], flags, [False]))))
-    return edges[::2], edges[1::2] - edges[::2]
