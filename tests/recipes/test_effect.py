@@ -10,6 +10,7 @@ import soundfile
 import torch
 
 from audiform.checkpoints.file import build_model, read_checkpoint
+from audiform.data import effect_alignment
 from audiform.data.effect_recordings import ScoredPart, TakeReader, read_recordings
 from audiform.errors import Cancelled, ConfigError, DataError
 from audiform.recipes import RECIPES
@@ -197,6 +198,20 @@ def test_what_cannot_be_learned_from_is_told(tmp_path, wrong) -> None:
         write(folder / "input.wav", dry)
         write(folder / "target.wav", 0 * dry if wrong == "silent" else dry)
     with pytest.raises(DataError):
+        RECIPES["effect-tiny"](folder, tmp_path / "run")
+
+
+def test_silent_targets_are_named_before_anything_is_aligned(tmp_path, monkeypatch) -> None:
+    def aligned(**_: object) -> None:
+        raise AssertionError("aligned although a target is silent")
+
+    monkeypatch.setattr(effect_alignment, "estimate_alignment", aligned)
+    folder = tmp_path / "set"
+    folder.mkdir()
+    write(folder / "input.wav", sound(0.5))
+    for gain in (0.0, 1.0, 2.0):
+        write(folder / f"target__gain={gain:g}.wav", gain * sound(0.5))
+    with pytest.raises(DataError, match=r"1 are silent .*target__gain=0\.wav.*take them away"):
         RECIPES["effect-tiny"](folder, tmp_path / "run")
 
 

@@ -27,6 +27,7 @@ from torch import Tensor
 from audiform.data import effect_alignment
 from audiform.data.decoded import DecodedAudio, DecodedCache, OpenFiles
 from audiform.data.delay_track import delay_track, undo_delay
+from audiform.data.effect_silence import refuse_silent_targets
 from audiform.data.findings import Level
 from audiform.data.layouts import LAYOUTS, Reading, read_layout
 from audiform.data.layouts.signaltrain import EffectInfo, find_info, read_info
@@ -222,6 +223,7 @@ def read_recordings(
     decoded = DecodedCache(sample_rate=rate, folder=cache_folder).prepare(
         refs, on_progress=on_progress
     )
+    refuse_silent_targets(tracks, decoded, root)
     takes, drifts = [], []
     for track, own in zip(tracks, settings, strict=True):
         dry, wet = (decoded[track.references(side)[0]] for side in (INPUT, TARGET))
