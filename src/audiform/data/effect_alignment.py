@@ -156,7 +156,7 @@ def estimate_alignment(
     if _is_constant(x) or _is_constant(y):
         return Alignment(0, 0.0, 0, 0.0, 0.0, 0.0)
     fade = max(1, round(FADE_SECONDS * sample_rate))
-    x, y = _faded(x - x.mean(), fade), _faded(y - y.mean(), fade)
+    x, y = faded(x - x.mean(), fade), faded(y - y.mean(), fade)
     max_lag = max(64, min(round(max_lag_seconds * sample_rate), min(len(x), len(y)) // 2))
     lag, feature, score = _best_candidate(x, y, max_lag, sample_rate)
     source = _FEATURES[feature](x)
@@ -228,7 +228,7 @@ def piece_lags(
             float(part.square().mean()) <= level for part, level in zip(piece, quiet, strict=True)
         ):
             continue
-        first, second = (_faded(part - part.mean(), fade) for part in piece)
+        first, second = (faded(part - part.mean(), fade) for part in piece)
         found, clarity, _ = correlation_peak(phase_correlation(first, second, search, floor=floor))
         lags.append(PieceLag((start + length / 2) / sample_rate, found, clarity))
     return lags
@@ -551,13 +551,14 @@ def _excerpts(x: Tensor, y: Tensor, rate: int) -> tuple[Tensor, Tensor]:
     return x[start : start + length], y[start : start + length]
 
 
-def _faded(signal: Tensor, fade: int) -> Tensor:
+def faded(signal: Float[Tensor, " time"], fade: int) -> Float[Tensor, " time"]:
+    """Return ``signal`` with ``fade`` samples at both ends faded."""
     fade = min(fade, len(signal) // 4)
     ramp = 0.5 - 0.5 * torch.cos(torch.arange(fade, dtype=torch.float64) * (math.pi / fade))
-    faded = signal.clone()
-    faded[:fade] *= ramp
-    faded[-fade:] *= ramp.flip(0)
-    return faded
+    result = signal.clone()
+    result[:fade] *= ramp
+    result[-fade:] *= ramp.flip(0)
+    return result
 
 
 def _smoothed(values: Float64[Tensor, " bins"], width: int) -> Float64[Tensor, " bins"]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from audiform.data.check.file_findings import DC_ERROR, DC_WARNING
+from audiform.data.check.file_findings import DC_ERROR, DC_WARNING, dead_channel
 from audiform.data.check.pair_stuck import Stuck
 from audiform.data.check.pairing import PairFit
 from audiform.data.check.track_scan import TrackScan
@@ -84,7 +84,8 @@ def pair_findings(scan: TrackScan, *, has_pulses: bool = False) -> Iterator[Find
             "has the opposite polarity of its input",
             "nothing to do if the device turns it round: a model learns that",
         )
-    yield from _hole_findings(fit, found, at_input)
+    if all(dead_channel(file) is None for file in scan.files):  # its partner sounds alone
+        yield from _hole_findings(fit, found, at_input)
     yield from _noise_findings(fit, found)
 
 
@@ -134,7 +135,8 @@ def _delay_findings(scan: TrackScan, fit: PairFit, found: partial[Finding]) -> I
             "look at another recording of the same chain",
         )
         return
-    yield from _lag_findings(delay_beyond_the_list(scan), scan.files[0].sample_rate, found)
+    if not fit.timing.wanders:  # which is said with the delay
+        yield from _lag_findings(delay_beyond_the_list(scan), scan.files[0].sample_rate, found)
 
 
 def _movement_findings(scan: TrackScan, fit: PairFit, found: partial[Finding]) -> Iterator[Finding]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from audiform.data.check.mixing import decibels
 from audiform.data.check.pair_levels import FRAME_SECONDS
-from audiform.data.check.runs import is_regular, runs_of
+from audiform.data.check.runs import is_regular, out_of_step, runs_of
 
 #: Input within this of its loudest frames is loud; in a hole the output is this far below what
 #: it usually is at that level, and was not just before.
@@ -20,6 +20,11 @@ LOUD_DB, HOLE_DB, EDGE_DB = -30.0, -50.0, -20.0
 
 #: Share of the frames of such an input at which the output has to sound.
 USUALLY = 0.8
+
+#: And so many of all values in a hole have to be such as sound elsewhere, told in so many bins of
+#: their magnitude, down to this share of the largest. A device that holds samples, or rounds, may
+#: miss a peak between two of them.
+MOSTLY, VALUE_BINS, VALUES_FROM = 0.5, 13, 1e-3
 
 #: Shortest and longest run of zeros that is looked at, in seconds.
 ZEROS_SECONDS = (0.0015, 0.5)
@@ -107,11 +112,8 @@ def _silent_frames(levels: np.ndarray, peaks: np.ndarray, expected: np.ndarray) 
     gone &= decibels(levels[1] + 1e-20, expected + 1e-20) < EXPECTED_HOLE_DB
     sounds = wet - dry > usual + EDGE_DB
     is_there = dry > LOUD_DB + EDGE_DB  # a click after silence may fall between held samples
-    runs = runs_of(gone)
-    if is_regular([start * FRAME_SECONDS for start, _ in runs]):
-        return []
     holes = []
-    for start, end in runs:
+    for start, end in out_of_step(runs_of(gone)):
         before = (sounds & is_there)[max(0, start - 2) : start].any()
         after = sounds[end : end + 2].any() or end >= len(gone) - 1 or not loud[end : end + 2].all()
         # What a gate shuts out does not sound elsewhere either.
@@ -192,11 +194,9 @@ def _zeros(
         and start > CUT_SAMPLES
         and end < len(audio) - CUT_SAMPLES
     ]
-    if is_regular([start / rate for start, _ in runs]):
-        return []
     return [
         start / rate
-        for start, end in runs[:MAX_RUNS]
+        for start, end in out_of_step(runs)[:MAX_RUNS]
         if np.abs(audio[start - CUT_SAMPLES : start]).max() > top
         and np.abs(audio[end : end + CUT_SAMPLES]).max() > top
         and _sounds_around(audio, start, end, rate)
@@ -226,7 +226,27 @@ def _device_would_sound(dry: np.ndarray, wet: np.ndarray, start: int, end: int, 
     around = float(np.abs(dry[max(0, start - (end - start)) : end + (end - start)]).max())
     if alike.sum() < 8 or height < 0.25 * around:
         return False
-    return float((wet[nearby][alike] == 0.0).mean()) < 1.0 - USUALLY
+    if float((wet[nearby][alike] == 0.0).mean()) >= 1.0 - USUALLY:
+        return False
+    others = np.ones(len(alike), bool)
+    others[start - (nearby.start or 0) : end - (nearby.start or 0)] = False
+    near, sounds = np.abs(dry[nearby])[others], wet[nearby][others] != 0.0
+    return _share_that_sounds(inside, near, sounds, height) > MOSTLY
+
+
+def _share_that_sounds(
+    inside: np.ndarray, near: np.ndarray, sounds: np.ndarray, height: float
+) -> float:
+    """Return the share of the input's values ``inside`` (up to ``height``) that would sound.
+
+    As often as they do at values like them in ``near``, whose output ``sounds``.
+    """
+    edges = np.geomspace(VALUES_FROM, 1.0, VALUE_BINS) * height
+    place = np.digitize(near, edges)
+    counts = np.bincount(place, minlength=VALUE_BINS + 1)
+    sounding = np.bincount(place, weights=sounds, minlength=VALUE_BINS + 1)
+    share = sounding / np.maximum(counts, 1)
+    return float(share[np.digitize(inside, edges)].mean())
 
 
 def _goes_on(wet: np.ndarray, start: int, end: int) -> bool:

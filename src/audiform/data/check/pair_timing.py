@@ -13,10 +13,12 @@ from audiform.data.check.pair_rate import EXPLAINS_MORE, stretched
 from audiform.data.check.pair_wander import wander_samples
 from audiform.data.effect_alignment import (
     DULL_PHASE_FLOOR,
+    FADE_SECONDS,
     PHASE_FLOOR,
     PieceLag,
     aligned,
     estimate_alignment,
+    faded,
     phase_correlation,
     piece_lags,
     residual_share,
@@ -30,6 +32,12 @@ CLEAR_PIECES = ((PHASE_FLOOR, CLEAR_PIECE), (DULL_PHASE_FLOOR, 5.5))
 
 #: A delay has moved where it differs by this many samples, and by this many times the usual.
 MOVED_SAMPLES, MOVED_FACTOR = 8.0, 6.0
+
+#: Delays that differ by less than this share of the largest step may be one.
+LIKE_SHARE = 0.1
+
+#: Moments of jumps are known to within so many seconds.
+JUMP_SECONDS = 1.0
 
 #: A jump's other delay has no peak of this share of the highest.
 OTHER_TAP = 0.35
@@ -58,37 +66,57 @@ class Timing:
     spread_samples: float = 0.0
     wanders: bool = False
 
+    def samples_late(self, count: int, rate: int) -> np.ndarray:
+        """Return by how many samples each of the first ``count`` comes later than the first."""
+        place = np.arange(count)
+        late = place * (1e-6 * self.drift_ppm)
+        if self.drift_ppm:
+            late += self.line_start_samples
+        for at, step in self.jumps:
+            late[round(at * rate) :] += step
+        return np.rint(late).astype(np.int64)
+
 
 def follow(dry: Tensor, wet: Tensor, rate: int, lag_samples: int) -> Timing:
     """Return how the delay moves over the recording."""
     first = _clear_pieces(dry, wet, rate, lag_samples, is_equalised=False)
     if len(first) < 4:
         return _as_tape(wander_samples(dry, wet, rate, lag_samples))
-    lags = np.array([piece.lag_samples for piece in first])
-    usual = float(np.median(np.abs(np.diff(lags)))) + 0.2
-    jumps = tuple(
-        jump
-        for jump in _jumps(first, max(MOVED_SAMPLES, MOVED_FACTOR * usual))
-        if _is_confirmed(dry, wet, rate, lag_samples, jump)
-    )
-    if jumps:
-        before = [piece.lag_samples for piece in first if piece.seconds < jumps[0][0]]
-        start = round(float(np.median(before)))
-        return Timing(
-            start_samples=start if abs(start) >= MOVED_SAMPLES else 0,
-            jumps=jumps,
-            spread_samples=float(np.ptp(lags)),
-        )
+    jumping = _jumping(dry, wet, rate, lag_samples, first)
+    if jumping is not None:
+        return jumping
     for floor, clear in CLEAR_PIECES:
         clock = _clock(dry, wet, rate, lag_samples, floor, clear)
         if clock is not None:
             return clock
-    wander = wander_samples(dry, wet, rate, lag_samples)
-    second = _clear_pieces(dry, wet, rate, lag_samples, is_equalised=True)
-    if wander or len(second) < 4:
-        return _as_tape(wander)
-    low, high = np.percentile([piece.lag_samples for piece in second], [10, 90])
-    return Timing(spread_samples=float(high - low))
+    return _as_tape(wander_samples(dry, wet, rate, lag_samples))
+
+
+def _jumping(
+    dry: Tensor, wet: Tensor, rate: int, lag_samples: int, pieces: Sequence[PieceLag]
+) -> Timing | None:
+    """Return the jumps of the delay; None where there are none.
+
+    Beside a large jump the delay may differ with what is played by more than a small one.
+    """
+    lags = np.array([piece.lag_samples for piece in pieces])
+    steps = np.abs(np.diff(lags))
+    least = max(MOVED_SAMPLES, MOVED_FACTOR * (float(np.median(steps)) + 0.2))
+    for threshold in (least, max(least, LIKE_SHARE * float(steps.max()))):
+        jumps = tuple(
+            jump
+            for jump in _jumps(pieces, threshold)
+            if _is_confirmed(dry, wet, rate, lag_samples, jump)
+        )
+        if jumps:
+            before = [piece.lag_samples for piece in pieces if piece.seconds < jumps[0][0]]
+            start = round(float(np.median(before)))
+            return Timing(
+                start_samples=start if abs(start) >= MOVED_SAMPLES else 0,
+                jumps=jumps,
+                spread_samples=float(np.ptp(lags)),
+            )
+    return None
 
 
 def _as_tape(wander: float) -> Timing:
@@ -174,14 +202,18 @@ def _is_confirmed(
     """
     at, step = round(jump[0] * rate), round(jump[1])
     x, y = (part.double() for part in aligned(dry, wet, lag_samples))
-    margin, search = round(0.4 * rate), round(0.3 * rate)
+    margin, search = round(0.4 * rate), round(max(0.01 * rate, 2.0 * abs(step)))
+    fade = round(FADE_SECONDS * rate)
     parts = [slice(max(0, at - 4 * rate), at - margin), slice(at + margin, at + 4 * rate)]
     if min(len(x[part]) for part in parts) < rate // 2:
         return False
     fits, shares = [], []
     for part, away in zip(parts, (step, -step), strict=True):
-        fit = estimate_alignment(dry=x[part], wet=y[part], sample_rate=rate, max_lag_seconds=0.3)
-        heights = phase_correlation(x[part], y[part], search).abs()
+        fit = estimate_alignment(
+            dry=x[part], wet=y[part], sample_rate=rate, max_lag_seconds=search / rate
+        )
+        # Two that are cut at one moment would click together, at no delay.
+        heights = phase_correlation(faded(x[part], fade), faded(y[part], fade), search).abs()
         top = int(heights.argmax())
         other = max(2, min(len(heights) - 3, top + away))
         shares.append(float(heights[other - 2 : other + 3].max() / heights[top]))
@@ -202,7 +234,8 @@ def _jumps(pieces: Sequence[PieceLag], least: float) -> tuple[tuple[float, float
     lasting = [level for level in levels if len(level) >= 2]
     jumps = []
     for before, after in pairwise(lasting):
-        step = after[0].lag_samples - before[-1].lag_samples
+        levels_of = [np.median([piece.lag_samples for piece in level]) for level in (before, after)]
+        step = float(levels_of[1] - levels_of[0])
         if abs(step) > least:
             jumps.append(((before[-1].seconds + after[0].seconds) / 2, float(round(step))))
     return tuple(jumps)

@@ -24,7 +24,7 @@ from audiform.data.effect_alignment import (
 
 #: An uneven machine is followed over so much sound, by pieces of such lengths that may be off by
 #: so much (seconds), of which so many stand out by more than this.
-WANDER_SECONDS, WANDER_PIECE_SECONDS, WANDER_SEARCH_SECONDS = 20.0, (0.3, 0.1), 0.004
+WANDER_SECONDS, WANDER_PIECE_SECONDS = 20.0, ((1.0, 0.25), (0.3, 0.004), (0.1, 0.004))
 CLEAR_SHORT, WANDER_PIECES = 5.0, 8
 
 #: Its delay moves by more samples than this; and of what a gain leaves of a piece at the usual
@@ -34,6 +34,15 @@ WANDERS_SAMPLES, FOLLOWED = 2.0, 0.7
 #: The delay between pieces is a line between the medians of so many.
 MEDIAN_PIECES = 5
 
+#: A machine so uneven that its output as a whole is like its input at no delay: more than this
+#: share of its pieces stand out so far, within so many seconds of their median. Of recordings that
+#: have nothing in common one in 170 is there by chance.
+AGREE_SHARE, AGREE_CLEAR, AGREE_SECONDS, AGREE_PIECES = 0.5, 6.0, 0.0015, 4
+
+#: Periods that the movement is of the highest frequencies at which pieces are compared: one, and
+#: some for sound that has nothing so low.
+PERIODS = (1.0, 3.0)
+
 #: The slope of the low-pass behind which pieces are compared is that of such a Butterworth filter.
 LOW_PASS_ORDER = 8
 
@@ -42,8 +51,8 @@ def wander_samples(dry: Tensor, wet: Tensor, rate: int, lag_samples: int) -> flo
     """Return by how much the delay moves, 0 where it does not as a tape's.
 
     Pieces at their own delays fit much better, or a filter makes much more of the output of the
-    input once the movement is undone. Both are asked below the frequency one of whose periods is
-    the movement: above it, the delay moves too far within a piece.
+    input once the movement is undone. Both are asked below the frequencies so many of whose
+    periods (``PERIODS``) are the movement: above them, the delay moves too far within a piece.
     """
     x, y = (part.double() for part in aligned(dry, wet, lag_samples))
     count = min(len(x), round(WANDER_SECONDS * rate))
@@ -55,15 +64,30 @@ def wander_samples(dry: Tensor, wet: Tensor, rate: int, lag_samples: int) -> flo
         moves = float(high - low)
         if moves < WANDERS_SAMPLES:
             continue
-        dull = [_low_passed(part, 1.0 / moves) for part in (x, y)]
-        if _fit_at_their_own(*dull, rate, pieces, length) or _fits_once_undone(*dull, rate, pieces):
-            return moves
+        for periods in PERIODS:
+            dull = [_low_passed(part, periods / moves) for part in (x, y)]
+            if _fit_at_their_own(*dull, rate, pieces, length) or _fits_once_undone(
+                *dull, rate, pieces
+            ):
+                return moves
     return 0.0
+
+
+def lag_of_pieces(dry: Tensor, wet: Tensor, rate: int) -> int | None:
+    """Return the delay that most pieces are near to, each by itself; None where they are not."""
+    x, y = dry.double().diff(), wet.double().diff()
+    pieces = piece_lags(dry=x, wet=y, sample_rate=rate, lag_samples=0, floor=DULL_PHASE_FLOOR)
+    lags = np.array([piece.lag_samples for piece in pieces if piece.clarity > AGREE_CLEAR])
+    if len(lags) < AGREE_PIECES:
+        return None
+    middle = float(np.median(lags))
+    num_near = int((np.abs(lags - middle) < AGREE_SECONDS * rate).sum())
+    return round(middle) if num_near > AGREE_SHARE * len(pieces) else None
 
 
 def _followed(x: Tensor, y: Tensor, rate: int) -> Iterator[tuple[int, list[PieceLag]]]:
     """Yield lengths of pieces in samples, and those whose delay is clear."""
-    for length, is_equalised in product(WANDER_PIECE_SECONDS, (True, False)):
+    for (length, search), is_equalised in product(WANDER_PIECE_SECONDS, (True, False)):
         pieces = [
             piece
             for piece in piece_lags(
@@ -72,7 +96,7 @@ def _followed(x: Tensor, y: Tensor, rate: int) -> Iterator[tuple[int, list[Piece
                 sample_rate=rate,
                 lag_samples=0,
                 piece_seconds=length,
-                search_seconds=WANDER_SEARCH_SECONDS,
+                search_seconds=search,
                 is_equalised=is_equalised,
                 floor=DULL_PHASE_FLOOR,
             )

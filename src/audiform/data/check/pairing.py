@@ -15,7 +15,8 @@ from audiform.data.check.pair_offset import constant_offset, target_offset
 from audiform.data.check.pair_periodic import repeats_itself
 from audiform.data.check.pair_rate import rate_ratios, wrong_rate
 from audiform.data.check.pair_stuck import Stuck, find_stuck
-from audiform.data.check.pair_timing import Timing, follow
+from audiform.data.check.pair_timing import JUMP_SECONDS, Timing, follow
+from audiform.data.check.pair_wander import lag_of_pieces
 from audiform.data.effect_alignment import (
     STATIC_BINS,
     Alignment,
@@ -119,13 +120,17 @@ def fit_pair(dry: np.ndarray, wet: np.ndarray, rate: int) -> PairFit:
     if found.confidence < 2 * RELATED or _is_doubted(found, len(dry), len(wet), rate):
         ratio, better = wrong_rate(x, y, rate, found)
         found = better if ratio != 1.0 else found
+    if ratio == 1.0 and found.confidence < RELATED:
+        lag = lag_of_pieces(x, y, rate)
+        if lag is not None:
+            found = replace(found, lag_samples=lag, polarity=0, confidence=RELATED)
     timing = Timing()
     if ratio == 1.0 and found.confidence >= RELATED:
         timing = follow(x, y, rate, found.lag_samples)
         found = replace(found, lag_samples=found.lag_samples + timing.start_samples)
     first, second = (part.numpy() for part in aligned(x, y, found.lag_samples))
     levels = frame_levels(first, second, rate)
-    dry_holes, wet_holes = find_holes(first, second, levels, rate)
+    dry_holes, wet_holes = _holes(first, second, timing, rate)
     stuck = find_stuck(wet, rate)
     residual = residual_share(torch.from_numpy(first), torch.from_numpy(second))
     early, late = max(0, -found.lag_samples), max(0, found.lag_samples)
@@ -149,6 +154,24 @@ def fit_pair(dry: np.ndarray, wet: np.ndarray, rate: int) -> PairFit:
         stuck=stuck,
         error_db=float(decibels(error, np.square(dry[:common], dtype=np.float64).sum())),
     )
+
+
+def _holes(
+    dry: np.ndarray, wet: np.ndarray, timing: Timing, rate: int
+) -> tuple[list[float], list[float]]:
+    """Return drop-outs of both, found where the output lies once its movement is undone.
+
+    Not beside a jump, whose place is known no better than that.
+    """
+    place = np.arange(len(wet)) + timing.samples_late(len(wet), rate)
+    place = np.maximum(place[place < len(wet)], 0)
+    dry, wet = dry[: len(place)], wet[place]
+    found = find_holes(dry, wet, frame_levels(dry, wet, rate), rate)
+    dry_holes, wet_holes = (
+        [at for at in holes if all(abs(at - jump) > JUMP_SECONDS for jump, _ in timing.jumps)]
+        for holes in found
+    )
+    return dry_holes, wet_holes
 
 
 def _is_doubted(found: Alignment, dry_samples: int, wet_samples: int, rate: int) -> bool:
