@@ -11,6 +11,10 @@ from audiform.data.check.runs import runs_of
 #: Length of the frames whose means are compared: several periods of a low tone.
 OFFSET_SECONDS = 0.1
 
+#: What is constant is there in the quietest moments, too: in this share of all the RMS is no less
+#: than this share of it: a low note may cancel some.
+QUIETEST, QUIETEST_SHARE = 0.02, 0.8
+
 #: What a device makes of its input's mean: of the mean now, and of what is left of earlier ones
 #: after echoes and tails that fade within so many seconds.
 MEAN_TAILS_SECONDS = (0.15, 0.5, 1.5)
@@ -29,8 +33,26 @@ OFFSET_MOVES = 0.1
 def constant_offset(audio: np.ndarray, rate: int) -> float:
     """Return the mean that stays when the sound goes: a device's own offset comes with its sound.
 
-    Where the line of means over levels, of the quieter half of all frames, begins.
+    Where the line of means over levels, of the quieter half of all frames, begins; 0 where there
+    are moments that are quieter than that.
     """
+    offset = _offset_beneath(audio, rate)
+    return offset if _quietest_rms(audio, rate) > QUIETEST_SHARE * abs(offset) else 0.0
+
+
+def _quietest_rms(audio: np.ndarray, rate: int) -> float:
+    """Return the RMS of quiet moments, without the silence before and after the recording."""
+    sounding = np.flatnonzero(audio)
+    frame = max(1, round(FRAME_SECONDS * rate))
+    if len(sounding) == 0 or sounding[-1] - sounding[0] < frame:
+        return 0.0
+    inside = audio[sounding[0] : sounding[-1] + 1]
+    frames = inside[: len(inside) // frame * frame].reshape(-1, frame)
+    power = np.square(frames, dtype=np.float64).mean(axis=1)
+    return float(np.sqrt(np.quantile(power, QUIETEST)))
+
+
+def _offset_beneath(audio: np.ndarray, rate: int) -> float:
     frame = max(1, round(OFFSET_SECONDS * rate))
     frames = audio[: len(audio) // frame * frame].reshape(-1, frame).astype(np.float64)
     if len(frames) < 8:
