@@ -167,6 +167,16 @@ def uneven(wet: Samples) -> Samples:
     )
 
 
+def very_uneven(wet: Samples) -> Samples:
+    """As from a bad tape: 2500 samples late, and 23 more or less within a second."""
+    time = np.arange(len(wet)) / RATE
+    moved = 15 * np.sin(2 * np.pi * 0.7 * time) + 8 * np.sin(2 * np.pi * 0.13 * time + 1)
+    place = np.arange(len(wet)) - 2500 - moved
+    return np.float32(
+        scipy.ndimage.map_coordinates(wet.astype(np.float64), [place], order=5, mode="constant")
+    )
+
+
 def starting_anew(wet: Samples) -> Samples:
     """At full scale for 100 ms of every half second, as simulations in pieces begin."""
     stuck = wet.copy()
@@ -180,6 +190,11 @@ def dark_tone(dry: Samples) -> Samples:
 
 def overdriven(dry: Samples) -> Samples:
     return np.float32(0.5 * np.tanh(25 * dry))
+
+
+def resonances(dry: Samples) -> Samples:
+    peaks = (scipy.signal.iirpeak(hz, 8, fs=RATE) for hz in (400, 1300))
+    return np.float32(0.1 * dry + 0.3 * sum(scipy.signal.lfilter(*peak, dry) for peak in peaks))
 
 
 def repeats(dry: Samples) -> Samples:
@@ -245,6 +260,20 @@ def hats() -> Samples:
     return np.float32(0.7 * sound / np.abs(sound).max())
 
 
+def chord() -> Samples:
+    """Detuned saws, all the time."""
+    time = np.arange(5 * RATE) / RATE
+    saws = sum(scipy.signal.sawtooth(2 * np.pi * hz * time) for hz in (139.0, 174.6, 221.0, 330.2))
+    return np.float32(0.15 * scipy.signal.lfilter(*scipy.signal.butter(2, 3500, fs=RATE), saws))
+
+
+def notes_and_rests() -> Samples:
+    """Low notes, the same rest after each."""
+    time = np.arange(5 * RATE) / RATE
+    hz = 45 + 30 * np.random.default_rng(7).random(20)[np.int64(time / 0.25)]
+    return np.float32(0.6 * np.cos(2 * np.pi * np.cumsum(hz) / RATE) * (time % 0.25 < 0.22))
+
+
 def full_scale_sweep() -> Samples:
     """Smooth peaks that all reach the end of the scale."""
     time = np.arange(4 * RATE) / RATE
@@ -257,8 +286,20 @@ def full_scale_loop() -> Samples:
     return np.tile(hit / np.abs(hit).max(), 100)
 
 
+def clicks_and_sweep() -> Samples:
+    """Clicks at equal distances, then a tone that rises."""
+    time = np.arange(4 * RATE) / RATE
+    tone = 0.7 * np.sin(2 * np.pi * 30 * (np.exp(1.5 * time) - 1) / 1.5)
+    clicks = np.zeros(RATE)
+    clicks[RATE // 8 :: RATE // 4] = 0.7
+    return np.float32(np.concatenate([clicks, tone]))
+
+
 OTHER_SOUNDS = {
+    "clicks and sweep": clicks_and_sweep,
     "hats": hats,
+    "chord": chord,
+    "notes and rests": notes_and_rests,
     "full-scale sweep": full_scale_sweep,
     "full-scale loop": full_scale_loop,
     "rumble": rumble,
@@ -287,6 +328,24 @@ def sound_of(kind: str) -> Samples:
 
 BROKEN = {
     "tape": ("noise", compressor, lambda x, y: (x, uneven(y)), "drifting delay"),
+    "very uneven tape under drums": (
+        "hats",
+        crusher,
+        lambda x, y: (x, very_uneven(y)),
+        "drifting delay",
+    ),
+    "very uneven tape behind a low-pass": (
+        "noise",
+        lambda x: np.float32(scipy.signal.lfilter(*scipy.signal.butter(2, 600, fs=RATE), x)),
+        lambda x, y: (x, very_uneven(y)),
+        "drifting delay",
+    ),
+    "very uneven tape under a chord": (
+        "chord",
+        saturation,
+        lambda x, y: (x, very_uneven(y)),
+        "drifting delay",
+    ),
     "stuck": ("noise", compressor, lambda x, y: (x, starting_anew(y)), "stuck"),
     "hum in a pause": (
         "hits",
@@ -303,7 +362,7 @@ BROKEN = {
     "clipped input of single peaks": (
         "hats",
         amplifier,
-        lambda x, y: (np.clip(3 * x, -1, 1), y),
+        lambda x, y: (np.clip(2 * x, -1, 1), y),
         "clipped",
     ),
     "clipped target": ("hits", reverb, lambda x, y: (x, np.clip(4 * y, -1, 1)), "clipped"),
@@ -311,6 +370,12 @@ BROKEN = {
     "short hole": ("plucks", amplifier, lambda x, y: (x, without(y, loudest(x), 128)), "drop-out"),
     "hole in reverb": ("noise", reverb, lambda x, y: (x, without(y, START, 2000)), "drop-out"),
     "input hole": ("noise", compressor, lambda x, y: (without(x, START, 256), y), "drop-out"),
+    "input hole among rests": (
+        "notes and rests",
+        saturation,
+        lambda x, y: (without(x, START + RATE // 10, 512), y),
+        "drop-out",
+    ),
     "input hole to a zero crossing": (
         "rumble",
         compressor,
@@ -327,6 +392,12 @@ BROKEN = {
         "plucks",
         amplifier,
         lambda x, y: (x, np.concatenate([y[:START], y[START + 256 :], np.zeros(256, np.float32)])),
+        "delay jumps",
+    ),
+    "doubled buffer in a sweep": (
+        "clicks and sweep",
+        resonances,
+        lambda x, y: (x, np.concatenate([y[: 19 * RATE // 10], y[19 * RATE // 10 - 1024 :]])),
         "delay jumps",
     ),
     "doubled buffer": (
@@ -447,7 +518,8 @@ GOOD = {
     "phaser": ("hits", phaser),
     "held samples between clicks": ("clicks", held),
     "smooth peaks at full scale": ("full-scale sweep", amplifier),
-    "a loop at full scale": ("full-scale loop", amplifier),
+    "lopsided notes between rests": ("notes and rests", saturation),
+    "a loop at full scale": ("full-scale loop", lambda dry: dry / 2),
     "a few samples of latency": ("plucks", lambda dry: late(amplifier(dry), 3)),
     "pauses": ("hits", lambda dry: amplifier(dry)),
     "reverb and pauses": ("hits", reverb),
@@ -464,6 +536,34 @@ def test_good_recordings_raise_no_alarm(tmp_path, name):
     write(tmp_path, dry, wet * min(1.0, 0.9 / float(np.abs(wet).max())))
     alarms = [item for item in check_dataset(tmp_path).findings if item.level is not Level.note]
     assert not alarms, [str(item) for item in alarms]
+
+
+def test_a_dead_channel_is_no_drop_out(tmp_path):
+    dry = notes_and_rests()
+    both = np.stack([dry, late(dry, 900)], axis=1)
+    write(tmp_path, both, np.stack([saturation(dry), 0 * dry], axis=1))
+    alarms = {
+        item.cause for item in check_dataset(tmp_path).findings if item.level is not Level.note
+    }
+    assert alarms == {"dead channel"}
+
+
+def test_the_delay_of_a_tape_is_said_once(tmp_path):
+    dry = dry_sound("noise").numpy()
+    write(tmp_path, dry, uneven(compressor(dry)))
+    assert [item.cause for item in check_dataset(tmp_path).findings] == ["drifting delay"]
+
+
+def test_a_buffer_put_in_makes_no_drop_outs(tmp_path):
+    dry = notes_and_rests() + np.float32(0.02) * hats()
+    dry -= dry.mean()
+    wet = np.float32(dry - np.clip(dry, -0.01, 0.01))
+    late = np.concatenate([wet[: START + 700], wet[START - 300 :]])[: len(wet)]
+    write(tmp_path, dry, late)
+    alarms = {
+        item.cause for item in check_dataset(tmp_path).findings if item.level is not Level.note
+    }
+    assert alarms == {"delay jumps"}
 
 
 def test_the_clipping_of_what_is_stuck_is_not_reported(tmp_path):

@@ -65,10 +65,10 @@ def wander_samples(dry: Tensor, wet: Tensor, rate: int, lag_samples: int) -> flo
         if moves < WANDERS_SAMPLES:
             continue
         for periods in PERIODS:
-            dull = [_low_passed(part, periods / moves) for part in (x, y)]
-            if _fit_at_their_own(*dull, rate, pieces, length) or _fits_once_undone(
-                *dull, rate, pieces
-            ):
+            dull_x, dull_y = (_low_passed(part, periods / moves) for part in (x, y))
+            if _fit_at_their_own(dull_x, dull_y, rate, pieces, length):
+                return moves
+            if _fits_once_undone(dull_x, dull_y, rate, pieces):
                 return moves
     return 0.0
 
