@@ -103,7 +103,7 @@ class BandSplitRun(BaseModel):
     remix: RemixConfig = RemixConfig()
     augment: AugmentConfig = AugmentConfig()
     held_out: tuple[str, ...] = ("ev_lithium",)
-    validation_seconds: PositiveFloat | None = 60.0
+    validation_seconds: PositiveFloat | None = None
 
 
 #: A few steps of a network that is good for nothing, in seconds.
@@ -135,7 +135,7 @@ def band_split(
     settings: Mapping[str, Any] | None = None,
     on_progress: OnProgress | None = None,
 ) -> Path:
-    """Train the default model: a band-split transformer, four stems, an hour on two CPU cores."""
+    """Train the default model: a band-split transformer, four stems, hours on two CPU cores."""
     return run(
         BandSplitRun(),
         data,
